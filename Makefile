@@ -1,0 +1,103 @@
+# `make` alone prints this help. Every target makes the virtual environment it needs by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+EXTRAS := train,evaluation,test
+# What mini is trained from (see docs/training.md) and where runs are written.
+RUNS ?= runs
+# 1 thread beats 2 while anything else is running on a small machine.
+THREADS ?= $(shell nproc)
+
+CORE := $(VENV)/.core
+FULL := $(VENV)/.full
+ASTRONAUT := $(VENV)/demo/astronaut.png
+
+##@ Use
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(CORE) ## the core packages into .venv (1.1 GB)
+
+.PHONY: demo
+demo: $(CORE) $(ASTRONAUT) ## a portrait of an astronaut in the manner of demo/style.png
+	$(BIN)/facestudio generate $(ASTRONAUT) --style demo/style.png --seed 1 --force -o demo/portrait.png
+
+##@ Develop
+.PHONY: develop
+develop: $(FULL) ## core and what training, evaluation and tests need (1.7 GB)
+
+.PHONY: check
+check: $(FULL) ## style, types, the floors of the house
+	$(BIN)/ruff check src tests benchmarks docs demo
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: test
+test: $(FULL) ## the tests, under ten minutes on two cores
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not full" $(PYTEST_ARGS)
+
+.PHONY: test-full
+test-full: $(FULL) ## all tests, with Stable Diffusion 1.5 in its true shapes
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: format
+format: $(FULL) ## put imports and lines in order
+	$(BIN)/ruff check --fix src tests benchmarks docs demo
+	$(BIN)/ruff format src tests benchmarks docs demo
+
+.PHONY: picture
+picture: $(FULL) ## draw the picture in docs/architecture.md again
+	$(BIN)/python docs/draw_imports.py docs/architecture.md
+
+.PHONY: bench
+bench: $(CORE) $(ASTRONAUT) ## seconds of a cold command and of a warm picture
+	$(BIN)/python benchmarks/mini_speed.py $(ASTRONAUT)
+
+.PHONY: constraints
+constraints: ## pin the newest set that installs together (then run the tests)
+	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	sed -n 's/^torch==.*/&/p' constraints.txt > "$$scratch/pins"; echo 'pillow<13' >> "$$scratch/pins"; \
+	$(PYTHON) -m venv "$$scratch/venv"; \
+	"$$scratch/venv/bin/pip" install --quiet -c "$$scratch/pins" ".[$(EXTRAS)]"; \
+	"$$scratch/venv/bin/pip" install --quiet --no-deps clip-anytorch; \
+	{ sed -n '/^#/p' constraints.txt; "$$scratch/venv/bin/pip" list --format=freeze \
+	  | grep -viE '^(facestudio|pip)==' | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | sort -f; } > "$$scratch/new"; \
+	cp "$$scratch/new" constraints.txt
+
+.PHONY: clean
+clean: ## remove .venv and all caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: a file that is newer than what it was made from means "nothing to do".
+$(CORE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the core packages into $(VENV) ..."
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(FULL): $(CORE)
+	@echo "installing what training, evaluation and tests need ..."
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
+	@# An oracle for one test, read by path: its own requirements (torchvision) are not wanted.
+	@$(PIP_INSTALL) --no-deps clip-anytorch
+	@touch $@
+
+# The public-domain portrait travels inside scikit-image's wheel; the demo takes the one file.
+$(ASTRONAUT): constraints.txt
+	@mkdir -p $(@D)
+	@$(PYTHON) -m pip download --quiet --no-deps --dest $(@D) --constraint constraints.txt scikit-image
+	@$(PYTHON) -c 'import pathlib, sys, zipfile; \
+	wheel = next(pathlib.Path(sys.argv[1]).parent.glob("scikit_image-*.whl")); \
+	pathlib.Path(sys.argv[1]).write_bytes(zipfile.ZipFile(wheel).read("skimage/data/astronaut.png")); \
+	wheel.unlink()' $@

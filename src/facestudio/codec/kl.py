@@ -1,0 +1,33 @@
+"""Full size's picture <-> latents: Stable Diffusion's autoencoder behind the codec's interface.
+
+Rombach et al., arXiv 2112.10752. It lives in a model folder as `vae/`, as diffusers writes it.
+"""
+
+from __future__ import annotations
+
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor, nn
+
+
+class KLCodec(nn.Module):
+    """Encode pixels (B, 3, H, W) in -1...1 to latents (B, channels, H/factor, W/factor) and back.
+
+    Latents are the mode of the posterior times the autoencoder's scaling factor: the same picture
+    gives the same latents. H and W must be multiples of `factor`.
+    """
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+        self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.channels: int = vae.config.latent_channels
+        self.scaling: float = vae.config.scaling_factor
+        self.shift: float = vae.config.shift_factor or 0.0
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents (B, channels, H/factor, W/factor) of pixels (B, 3, H, W)."""
+        return (self.vae.encode(pixels).latent_dist.mode() - self.shift) * self.scaling
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in -1...1 of latents."""
+        return self.vae.decode(latents / self.scaling + self.shift).sample.clamp(-1, 1)

@@ -1,0 +1,125 @@
+"""Mini's picture <-> latents: a linear patch encoder and a small learned decoder.
+
+The encoder projects each 8 x 8 patch on its principal components (Pearson 1901), so latents
+keep the order of pixel statistics: coarse colour first, detail last. Channel k is divided by a
+power of its standard deviation (`whitening`: 0 keeps pixel scale, 1 gives unit variance
+each); one factor then brings the mean variance over channels to 1, as a diffusion model wants it.
+
+The decoder starts from the exact linear inverse and adds what a few residual blocks learned:
+no seams between patches, and the detail that the dropped components carried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PatchCodec(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Encode pixels (B, 3, H, W) in -1...1 to latents (B, channels, H/factor, W/factor) and back.
+
+    H and W must be multiples of `factor`. Fresh weights are an untrained basis: use
+    `fit_patch_codec` or `from_pretrained`.
+    """
+
+    @register_to_config
+    def __init__(
+        self, factor: int = 8, channels: int = 16, widths: tuple[int, ...] = (128, 96, 64), blocks: int = 2
+    ) -> None:
+        super().__init__()
+        self.factor = factor
+        self.channels = channels
+        size = 3 * factor * factor
+        basis = torch.linalg.qr(torch.randn(size, channels))[0].T
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("basis", basis.contiguous())  # orthonormal rows (channels, 3*f*f)
+        self.register_buffer("scale", torch.ones(channels))
+        self.refine = Refiner(channels, factor, tuple(widths), blocks)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return latents (B, channels, H/factor, W/factor) of pixels (B, 3, H, W)."""
+        patches = F.pixel_unshuffle(pixels, self.factor)  # (B, 3*f*f, h, w)
+        centred = patches - self.mean[:, None, None]
+        return torch.einsum("bphw,cp->bchw", centred, self.basis) / self.scale[:, None, None]
+
+    def decode_linear(self, latents: Tensor) -> Tensor:
+        """Return the least-squares picture (B, 3, H, W) of latents, without the learned part."""
+        patches = torch.einsum("bchw,cp->bphw", latents * self.scale[:, None, None], self.basis)
+        return F.pixel_shuffle(patches + self.mean[:, None, None], self.factor)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return pixels (B, 3, H, W) in -1...1 of latents."""
+        return (self.decode_linear(latents) + self.refine(latents)).clamp(-1, 1)
+
+    def forward(self, pixels: Tensor, noise: float = 0.0) -> Tensor:
+        """Return the unclamped reconstruction of pixels, for training the decoder.
+
+        `noise`: standard deviation of what is added to the latents.
+        """
+        latents = self.encode(pixels)
+        if noise:
+            latents = latents + noise * torch.randn_like(latents)
+        return self.decode_linear(latents) + self.refine(latents)
+
+
+class Refiner(nn.Module):
+    """Residual picture (B, 3, H, W) from latents: blocks at each scale, doubling by pixel shuffle."""
+
+    def __init__(self, channels: int, factor: int, widths: tuple[int, ...], blocks: int) -> None:
+        super().__init__()
+        if 2 ** len(widths) != factor:
+            raise ValueError(f"factor {factor} needs {factor.bit_length() - 1} widths, got {widths}")
+        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        stages: list[nn.Module] = []
+        for width, following in zip(widths, (*widths[1:], 3), strict=True):
+            stages += [RefineBlock(width) for _ in range(blocks)]
+            stages += [nn.Conv2d(width, 4 * following, 3, padding=1), nn.PixelShuffle(2)]
+        self.stages = nn.Sequential(*stages)
+        nn.init.zeros_(stages[-2].weight)
+        nn.init.zeros_(stages[-2].bias)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.stages(self.stem(latents))
+
+
+class RefineBlock(nn.Module):
+    """Two convolutions around a SiLU, added to their input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+
+
+def fit_patch_codec(batches: Iterable[Tensor], whitening: float = 0.5, **config: object) -> PatchCodec:
+    """Return a codec whose encoder is the principal components of the patches of `batches`.
+
+    Each batch is pixels (B, 3, H, W) in -1...1. The decoder's learned part starts at zero.
+    """
+    codec = PatchCodec(**config)
+    size = codec.mean.shape[0]
+    total, outer, count = torch.zeros(size).double(), torch.zeros(size, size).double(), 0
+    for pixels in batches:
+        patches = F.pixel_unshuffle(pixels, codec.factor).permute(0, 2, 3, 1).reshape(-1, size)
+        patches = patches.double()
+        total += patches.sum(0)
+        outer += patches.T @ patches
+        count += len(patches)
+    mean = total / count
+    variances, vectors = torch.linalg.eigh(outer / count - torch.outer(mean, mean))
+    keep = torch.arange(size - 1, size - 1 - codec.channels, -1)
+    std = variances[keep].clamp_min(1e-8).sqrt()
+    scale = std**whitening
+    scale *= ((std / scale) ** 2).mean().sqrt()
+    codec.mean.copy_(mean)
+    codec.basis.copy_(vectors[:, keep].T)
+    codec.scale.copy_(scale)
+    return codec

@@ -1,0 +1,139 @@
+"""The prepared set: shards of latents and embeddings, ready to train on.
+
+A set is a folder:
+
+    dataset.json                 what made it: sizes, encoder, codec, versions
+    NAME.safetensors             arrays of N samples (see `ARRAYS`)
+    NAME.json                    a list of N records: key, source, person, kind, split, captions…
+
+A shard is written under a temporary name and renamed, its records last: a shard with records is
+complete, anything else is ignored and made again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from facestudio.errors import BadModel, MissingFile
+
+ARRAYS = {
+    "latents": np.float16,  # (N, C, h, w); absent if no codec was given
+    "latents_flipped": np.float16,  # (N, C, h, w): of the mirrored picture
+    "identity": np.float16,  # (N, D): zero where there is no person
+    "style": np.float16,  # (N, S): of the picture with its face hidden; zero without towers
+    "mask": np.uint8,  # (N, h, w): 1 where the face is
+    "eyes": np.float32,  # (N, 2, 2): pixels of the picture; nan without a face
+    "box": np.float32,  # (N, 4): the face's box in pixels; nan without a face
+    "pictures": np.uint8,  # webp bytes, one picture after another
+    "offsets": np.int64,  # (N + 1,): where each picture begins
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prepared picture: its arrays, its webp bytes and its record."""
+
+    arrays: Mapping[str, np.ndarray]
+    picture: bytes
+    record: Mapping[str, Any]
+
+
+def write_shard(folder: Path, name: str, samples: Sequence[Sample]) -> None:
+    """Write the samples as one shard, whole or not at all; no samples write an empty record."""
+    records = [dict(sample.record) for sample in samples]
+    if samples:
+        arrays = {
+            key: np.stack([sample.arrays[key] for sample in samples]).astype(kind)
+            for key, kind in ARRAYS.items()
+            if key in samples[0].arrays
+        }
+        lengths = [len(sample.picture) for sample in samples]
+        arrays["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        joined = b"".join(sample.picture for sample in samples)
+        arrays["pictures"] = np.frombuffer(joined, np.uint8).copy()
+        partial = folder / f".{name}.safetensors.partial"
+        save_file(arrays, partial)
+        os.replace(partial, folder / f"{name}.safetensors")
+    write_json(folder / f"{name}.json", records)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, ensure_ascii=False, indent=None, sort_keys=True))
+    os.replace(partial, path)
+
+
+def shard_names(folder: Path) -> list[str]:
+    """Return the names of the complete shards of a prepared set, in order."""
+    return sorted(path.stem for path in folder.glob("*.safetensors") if path.with_suffix(".json").is_file())
+
+
+class PreparedSet:
+    """All samples of one or several prepared folders, in memory.
+
+    `arrays[name]` is stacked over all samples, `records` the list beside it. A damaged shard is
+    left out with a warning that names it and is counted in `damaged`.
+    """
+
+    def __init__(self, folders: Sequence[Path], keys: Sequence[str]) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.damaged: list[str] = []
+        self.info: dict[str, Any] = {}
+        self._bytes: list[np.ndarray] = []
+        self._spans: list[tuple[int, int, int]] = []  # shard, begin, end
+        stacks: dict[str, list[np.ndarray]] = {key: [] for key in keys if key != "pictures"}
+        for folder in folders:
+            self._read_folder(folder, stacks, with_pictures="pictures" in keys)
+        if not self.records:
+            raise BadModel(
+                f"no samples in {', '.join(map(str, folders))}", hint="run `facestudio prepare` first"
+            )
+        self.arrays = {key: np.concatenate(parts) for key, parts in stacks.items()}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def picture(self, index: int) -> np.ndarray:
+        """Return picture `index` as uint8 (H, W, 3)."""
+        shard, begin, end = self._spans[index]
+        data = self._bytes[shard][begin:end].tobytes()
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+    def _read_folder(self, folder: Path, stacks: dict[str, list[np.ndarray]], with_pictures: bool) -> None:
+        info = folder / "dataset.json"
+        if not info.is_file():
+            raise MissingFile(
+                f"{folder} is not a prepared set: it has no dataset.json",
+                file=info, hint="run `facestudio prepare` first",
+            )
+        self.info = self.info or json.loads(info.read_text())
+        for name in shard_names(folder):
+            try:
+                arrays = load_file(folder / f"{name}.safetensors")
+                records = json.loads((folder / f"{name}.json").read_text())
+                chosen = {key: arrays[key] for key in stacks}
+            except (SafetensorError, OSError, ValueError, KeyError) as problem:
+                self.damaged.append(f"{folder / name}")
+                warnings.warn(f"shard {folder / name} left out: {problem}", stacklevel=3)
+                continue
+            for key, array in chosen.items():
+                stacks[key].append(array)
+            if with_pictures:
+                offsets = arrays["offsets"]
+                spans = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+                self._spans += [(len(self._bytes), begin, end) for begin, end in spans]
+                self._bytes.append(arrays["pictures"])
+            self.records += [{**record, "shard": name} for record in records]

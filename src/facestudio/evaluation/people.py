@@ -1,0 +1,113 @@
+"""The people a model is judged on: a name, photos, labels; and which half they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from facestudio.data.sources import RawSample, open_source
+from facestudio.errors import BadOption, NotAPicture, PictureError
+from facestudio.evaluation.settings import Half
+from facestudio.images import read_picture
+
+AGES = ((18, "under 18"), (36, "18 to 35"), (60, "36 to 59"), (float("inf"), "60 and over"))
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with two photos, as encoded bytes, and the groups they belong to."""
+
+    name: str
+    photos: tuple[bytes, bytes]
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> Image.Image:
+        """The photo that a model is given."""
+        return decode(self.photos[0])
+
+    @property
+    def other(self) -> Image.Image:
+        """Another photo, which the model never sees."""
+        return decode(self.photos[1])
+
+
+def decode(photo: bytes) -> Image.Image:
+    """The RGB picture in encoded bytes. Raises NotAPicture."""
+    try:
+        return read_picture(Image.open(io.BytesIO(photo)))
+    except OSError as error:  # Pillow's own errors are OSErrors
+        raise NotAPicture(f"a photo of {len(photo)} bytes cannot be read: {error}") from error
+
+
+def read_people(path: Path, half: Half = "all", limit: int | None = None) -> list[Person]:
+    """People with two readable photos or more in the order of their names' hashes.
+
+    `path` is any source of pictures. A record's `person` says who it is, else the folder does.
+    The order has nothing to do with the names, so the first `limit` are a fair choice and a larger
+    limit only adds people. Raises BadOption if nobody is left.
+    """
+    photos: dict[str, list[RawSample]] = defaultdict(list)
+    for item in open_source(path):
+        if isinstance(item, RawSample) and item.record.get("kind", "photo") == "photo":
+            photos[_name_of(item)].append(item)
+    chosen = (name for name in sorted(photos, key=_digest) if half in ("all", half_of(name)))
+    made = (_make_person(name, photos[name]) for name in chosen)
+    people = list(islice((person for person in made if person is not None), limit))
+    if len(people) < 2:
+        hint = "give a tar whose JSON names a person, or a folder with a folder a person"
+        message = f"{path}: {len(people)} people with two photos or more; two are wanted"
+        raise BadOption(message, file=path, hint=hint)
+    return people
+
+
+def half_of(name: str) -> Half:
+    """The half that a person of this name belongs to, for good: "tune" or "report"."""
+    return "tune" if int(_digest(name)[-1], 16) % 2 else "report"
+
+
+def groups_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """The groups that labels name: gender, age in four spans, ethnicity."""
+    groups = {}
+    if isinstance(record.get("gender"), str):
+        groups["gender"] = record["gender"]
+    elif isinstance(record.get("attributes"), list):
+        groups["gender"] = "male" if "Male" in record["attributes"] else "female"
+    if isinstance(record.get("age"), int | float):
+        groups["age"] = next(span for below, span in AGES if record["age"] < below)
+    if isinstance(record.get("ethnicity"), str):
+        groups["ethnicity"] = record["ethnicity"]
+    return groups
+
+
+def _name_of(sample: RawSample) -> str:
+    return str(sample.record.get("person") or sample.key.rpartition("/")[0] or sample.key)
+
+
+def _make_person(name: str, samples: list[RawSample]) -> Person | None:
+    """The person with their first two photos that can be read, None with fewer."""
+    readable = (each for each in sorted(samples, key=lambda s: s.key) if _opens(each.picture))
+    photos = list(islice(readable, 2))
+    if len(photos) < 2:
+        return None
+    return Person(name, (photos[0].picture, photos[1].picture), groups_of(photos[0].record))
+
+
+def _opens(photo: bytes) -> bool:
+    try:
+        decode(photo)
+    except PictureError:
+        return False
+    return True
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""Photos to faces, faces to identities, pictures to people's regions.
+
+Imports no torch; dlib, onnxruntime and torch are loaded by what needs them.
+"""
+
+from facestudio.faces.align import align_face, align_portrait, face_mask, hide_face
+from facestudio.faces.calibration import Calibration, calibrate, unit_rms
+from facestudio.faces.detect import Detector, DlibDetector, Face, find_face, find_faces
+from facestudio.faces.embed import (
+    DlibEncoder,
+    IdentityEncoder,
+    InsightFaceEncoder,
+    NetworkEncoder,
+    OnnxEncoder,
+    encoder_id,
+    load_identity_encoder,
+    save_identity_encoder,
+)
+from facestudio.faces.encoder_folder import NetworkConfig, save_network
+from facestudio.faces.identity import Identity, load_identity, mix_identities
+from facestudio.faces.regions import Region, downsample_masks, find_regions, regions_to_masks
+
+__all__ = [
+    "Calibration",
+    "Detector",
+    "DlibDetector",
+    "DlibEncoder",
+    "Face",
+    "Identity",
+    "IdentityEncoder",
+    "InsightFaceEncoder",
+    "NetworkConfig",
+    "NetworkEncoder",
+    "OnnxEncoder",
+    "Region",
+    "align_face",
+    "align_portrait",
+    "calibrate",
+    "downsample_masks",
+    "encoder_id",
+    "face_mask",
+    "find_face",
+    "find_faces",
+    "find_regions",
+    "hide_face",
+    "load_identity",
+    "load_identity_encoder",
+    "mix_identities",
+    "regions_to_masks",
+    "save_identity_encoder",
+    "save_network",
+    "unit_rms",
+]

@@ -1,0 +1,1 @@
+"""People saved under a name, for every door."""

@@ -1,0 +1,147 @@
+"""Embeddings become the guidance of a run: e_h, e_T, e_f -> e_g, for both halves of cfg.
+
+Names as in the paper (FaceStudio, arXiv 2312.02663): e_h a style picture, e_T words brought into
+the same space, e_f a face, e_g the guidance. Here n counts pictures and P people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+
+from facestudio.errors import MissingWeights
+from facestudio.faces.identity import Identity
+from facestudio.guidance.attention import GuidanceContext
+from facestudio.guidance.hybrid import HybridGuidance, blend
+from facestudio.pipeline.parts import Parts
+from facestudio.pipeline.request import Request
+from facestudio.pipeline.scene import Scene, to_pixels
+
+CONDITION_STREAM = 0x5EED
+
+
+def make_context(
+    parts: Parts,
+    request: Request,
+    people: Sequence[Identity | None],
+    scene: Scene,
+    generators: Sequence[Generator],
+) -> GuidanceContext:
+    """The guidance of a run for one picture per generator; cfg's unconditional half comes first."""
+    assert request.alpha is not None
+    count, generators = len(generators), condition_generators(generators)
+    e_f = embed_faces(people, parts.like, parts.guidance.identity_dim)
+    e_h = look(parts, scene.style, count) if request.alpha > 0 else None
+    e_T = imagine(parts, request.prompt, generators) if request.alpha < 1 else None  # noqa: N806
+    blending = (request.alpha, request.style_scale, request.identity_scale)
+    e_g = make_guidance(parts.guidance, e_h, e_T, e_f, *blending)
+    if scene.masks is not None:
+        background = (
+            random_background(parts.guidance, generators)
+            if request.background == "random"
+            else make_guidance(parts.guidance, e_h, e_T, torch.zeros_like(e_f[:1]), *blending)
+        )
+        e_g = torch.cat([e_g, background], dim=1)
+    if needs_cfg(request):
+        e_g = torch.cat([unconditional(parts, request, generators, e_g.shape[1]), e_g])
+    masks = None if scene.masks is None else torch.from_numpy(scene.masks).to(e_g.device)
+    return GuidanceContext(e_g, masks)
+
+
+def needs_cfg(request: Request) -> bool:
+    """Whether the call asks for classifier-free guidance: a scale over 1."""
+    return request.guidance_scale is not None and request.guidance_scale > 1
+
+
+def condition_generators(generators: Sequence[Generator]) -> list[Generator]:
+    """One generator per picture for the conditions, apart from the one of its latents.
+
+    The latents' noise so stays the same whether or not the conditions need noise of their own,
+    and a sweep over alpha changes alpha alone.
+    """
+    return [Generator().manual_seed(g.initial_seed() ^ CONDITION_STREAM) for g in generators]
+
+
+def embed_faces(people: Sequence[Identity | None], like: Tensor, dimension: int) -> Tensor:
+    """e_f (P, dimension); zero for nobody."""
+    nobody = np.zeros(dimension, dtype=np.float32)
+    vectors = [nobody if person is None else person.embedding for person in people]
+    return torch.from_numpy(np.stack(vectors)).to(like)
+
+
+def look(parts: Parts, style: Image.Image | None, count: int) -> Tensor:
+    """e_h (count, style_dim) of a style picture whose face is hidden."""
+    assert style is not None
+    return parts.image_towers(to_pixels(style).to(parts.like)).expand(count, -1)
+
+
+def imagine(parts: Parts, text: str | None, generators: Sequence[Generator]) -> Tensor:
+    """e_T (n, style_dim): what a picture of `text` could look like, drawn once per generator.
+
+    Raises MissingWeights if the model takes no words.
+    """
+    if parts.text_towers is None or parts.prior is None:
+        raise MissingWeights(
+            f"the model {parts.config.name!r} takes no words: it has no text towers and no prior",
+            hint="give a style picture and no prompt, or use another model",
+        )
+    words = parts.text_towers([text or ""]).expand(len(generators), -1)
+    return parts.prior.sample(words, steps=parts.config.prior_steps, generator=list(generators))
+
+
+def join(
+    guidance: HybridGuidance,
+    style: Tensor,
+    faces: Tensor,
+    style_scale: float = 1.0,
+    identity_scale: float = 1.0,
+) -> Tensor:
+    """Tokens (n, P, K, W) of styles (n, style_dim), each with every face (P, identity_dim)."""
+    count, people = len(style), len(faces)
+    weight = guidance.join.weight
+    styles = style.to(weight).repeat_interleave(people, 0)  # (n * P, style_dim)
+    tokens = guidance(styles, faces.to(weight).repeat(count, 1), style_scale, identity_scale)
+    return tokens.unflatten(0, (count, people))
+
+
+def make_guidance(
+    guidance: HybridGuidance,
+    e_h: Tensor | None,
+    e_T: Tensor | None,  # noqa: N803
+    e_f: Tensor,
+    alpha: float,
+    style_scale: float = 1.0,
+    identity_scale: float = 1.0,
+) -> Tensor:
+    """e_g = alpha e_i + (1 - alpha) e_p: tokens (n, P, K, W); a branch of weight 0 may be None.
+
+    e_h, e_T: (n, style_dim); e_f: (P, identity_dim).
+    """
+    if e_h is not None and e_T is not None:
+        e_i = join(guidance, e_h, e_f, style_scale, identity_scale)
+        e_p = join(guidance, e_T, e_f, style_scale, identity_scale)
+        return blend(e_i, e_p, alpha)
+    style = e_T if e_h is None else e_h
+    assert style is not None, "one branch at least"
+    return join(guidance, style, e_f, style_scale, identity_scale)
+
+
+def random_background(guidance: HybridGuidance, generators: Sequence[Generator]) -> Tensor:
+    """Tokens (n, 1, K, W) of a style chosen at random without a face (the paper's choice)."""
+    drawn = torch.cat([torch.randn(1, guidance.style_dim, generator=g) for g in generators])
+    return join(guidance, drawn, torch.zeros(1, guidance.identity_dim))
+
+
+def unconditional(
+    parts: Parts, request: Request, generators: Sequence[Generator], sets: int
+) -> Tensor:
+    """What cfg moves away from, tokens (n, sets, K, W): nothing given, or the negative prompt."""
+    style = torch.zeros(len(generators), parts.guidance.style_dim)
+    if (request.negative_prompt or "").strip():
+        style = imagine(parts, request.negative_prompt, generators)
+    nobody = torch.zeros(1, parts.guidance.identity_dim)
+    return join(parts.guidance, style, nobody).expand(-1, sets, -1, -1)

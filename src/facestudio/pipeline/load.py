@@ -1,0 +1,248 @@
+"""A model folder in diffusers' form <-> the parts of a pipeline.
+
+    model_index.json      {part: [module, class]}, and the config of the model as a whole
+    unet/  scheduler/  guidance/  prior/  codec/ or vae/       as diffusers writes each
+    image_encoder_0/ …  text_encoder_0/ …  tokenizer/          as transformers writes each
+    identity.json         the identity encoder, its licence and calibration
+
+Weights are safetensors only, and only classes of diffusers and of this package are built: a
+folder cannot run code of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+import facestudio
+from facestudio.codec.kl import KLCodec
+from facestudio.errors import BadModel, BadOption, MissingWeights
+from facestudio.faces.detect import DlibDetector
+from facestudio.faces.embed import load_identity_encoder, save_identity_encoder
+from facestudio.images import write_bytes
+from facestudio.pipeline.parts import PipelineConfig
+from facestudio.settings import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from facestudio.pipeline.parts import Parts
+
+INDEX = "model_index.json"
+SHIPPED = Path(facestudio.__file__).parent / "models"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md", "*.onnx"]
+
+# part of the pipeline: its name in the index and, for most, its folder
+FOLDERS = {"unet": "unet", "scheduler": "scheduler", "guidance": "guidance", "prior": "prior"}
+TOWERS = {"image_towers": "image_encoder", "text_towers": "text_encoder"}
+OPTIONAL = ("prior", "text_towers")
+
+
+def find_model(name: str | Path) -> Path:
+    """The folder of a model: shipped by name, on this machine, or else fetched from the hub.
+
+    Raises MissingWeights saying where it was looked for.
+    """
+    shipped = SHIPPED / str(name)
+    if "/" not in str(name) and (shipped / INDEX).is_file():
+        return shipped
+    if Path(name).is_dir():
+        return Path(name)
+    if HUB_NAME.fullmatch(str(name)):
+        return _fetch(str(name))
+    raise MissingWeights(
+        f"no model {str(name)!r}: neither shipped in {SHIPPED} nor a folder here",
+        file=str(name),
+        hint='give "mini", a model folder (`facestudio init` makes one) or owner/name on the hub',
+    )
+
+
+def load_parts(name: str | Path, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+    """What `FaceStudioPipeline(**parts)` takes, from a model folder; networks in `dtype`.
+
+    Weights stored as fp16 are brought to `dtype`. Raises MissingWeights, BadModel.
+    """
+    folder = find_model(name)
+    index = _read_index(folder)
+    parts = {part: _load_folder(folder, key, index, dtype) for part, key in FOLDERS.items()}
+    parts |= {part: _load_towers(folder, key, index, dtype) for part, key in TOWERS.items()}
+    for part, value in parts.items():
+        if value is None and part not in OPTIONAL:
+            raise BadModel(f"{folder / INDEX} names no {part}", file=str(folder / INDEX))
+    return parts | {
+        "codec": _load_codec(folder, index, dtype),
+        "identity_encoder": load_identity_encoder(folder),
+        "detector": DlibDetector(),
+        "config": _read_config(folder, index),
+    }
+
+
+def save_parts(parts: Parts, folder: Path, *, half: bool = False) -> None:
+    """Write the model folder; the index comes last, so that half a folder is not taken for one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, Any] = {
+        "_class_name": "FaceStudioPipeline",
+        "_facestudio_version": facestudio.__version__,
+        "config": to_dict(parts.config),
+    }
+    for part, key in FOLDERS.items():
+        index |= _save_folder(getattr(parts, part), folder, key)
+    codec = parts.codec
+    vae = codec.vae if isinstance(codec, KLCodec) else None
+    index |= _save_folder(vae or codec, folder, "vae" if vae else "codec")
+    for part, key in TOWERS.items():
+        if (towers := getattr(parts, part)) is not None:
+            towers.save(folder)
+            index[key] = _class_of(towers)
+    save_identity_encoder(parts.identity_encoder, folder)
+    if half:
+        store_as_half(folder)
+    write_bytes(folder / INDEX, (json.dumps(index, indent=2) + "\n").encode())
+
+
+def store_as_half(folder: Path) -> None:
+    """Rewrite every safetensors file below `folder` with fp32 weights as fp16.
+
+    A tensor with numbers beyond fp16's range stays as it is.
+    """
+    for path in sorted(folder.rglob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+        save_file({k: _as_half(v) for k, v in load_file(path).items()}, path, metadata)
+
+
+def _as_half(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if bool(half.isfinite().all()) else tensor
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except Exception as problem:  # the hub's client raises its own, httpx's and OS errors
+        raise MissingWeights(
+            f"no folder {name} here, and the hub did not give it: {problem}",
+            file=name,
+            hint="check the name and the network, or copy the model folder to this machine",
+        ) from problem
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    if not path.is_file():
+        raise MissingWeights(
+            f"{folder} is no model folder: {INDEX} is missing",
+            file=str(path),
+            hint="was the copy or download complete? `facestudio init` makes a folder",
+        )
+    try:
+        index = json.loads(path.read_text("utf-8"))
+    except ValueError as problem:
+        raise BadModel(f"{path} is not JSON: {problem}", file=str(path)) from problem
+    if not isinstance(index, dict):
+        raise BadModel(f"{path} holds no table of parts", file=str(path))
+    return index
+
+
+def _read_config(folder: Path, index: dict[str, Any]) -> PipelineConfig:
+    try:
+        return from_dict(PipelineConfig, index.get("config", {}), "config")
+    except BadOption as problem:
+        raise BadModel(f"{folder / INDEX}: {problem}", file=str(folder / INDEX)) from problem
+
+
+def _load_codec(folder: Path, index: dict[str, Any], dtype: torch.dtype) -> Any:
+    if vae := _load_folder(folder, "vae", index, dtype):
+        return KLCodec(vae)
+    if codec := _load_folder(folder, "codec", index, dtype):
+        return codec
+    raise BadModel(f"{folder / INDEX} names neither codec nor vae", file=str(folder / INDEX))
+
+
+def _load_folder(folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype) -> Any:
+    """The part in `folder/key`, or None if the index does not name it."""
+    if index.get(key) is None:
+        return None
+    kind, path = _class_named(index[key], folder), folder / key
+    has_weights = hasattr(kind, "load_state_dict")  # a scheduler has settings only
+    _check_complete(path, kind.config_name, has_weights)
+    with _saying_which(path):
+        if not has_weights:
+            return kind.from_pretrained(path, local_files_only=True)
+        part, info = kind.from_pretrained(
+            path,
+            torch_dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    if absent := sorted(info["missing_keys"]):
+        message = f"{path}: {len(absent)} weights are absent, the first is {absent[0]}"
+        raise BadModel(message, file=str(path))
+    return part
+
+
+def _load_towers(folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype) -> Any:
+    if index.get(key) is None:
+        return None
+    return _class_named(index[key], folder).load(folder).to(dtype)
+
+
+@contextmanager
+def _saying_which(path: Path) -> Iterator[None]:
+    """Turn what loading raises into BadModel that names the folder."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as problem:
+        raise BadModel(f"{path} does not load: {problem}", file=str(path)) from problem
+
+
+def _check_complete(path: Path, config_name: str, has_weights: bool) -> None:
+    """Raise MissingWeights naming the file that is not there."""
+    missing = None if (path / config_name).is_file() else path / config_name
+    if missing is None and has_weights and not any(path.glob("*.safetensors")):
+        missing = path / "diffusion_pytorch_model.safetensors"
+    if missing is not None:
+        raise MissingWeights(
+            f"{missing} is missing",
+            file=str(missing),
+            hint=f"copy the whole model folder again; {INDEX} names this part",
+        )
+
+
+def _save_folder(part: Any, folder: Path, key: str) -> dict[str, list[str]]:
+    """The part's entry in the index; nothing is written for None."""
+    if part is None:
+        return {}
+    part.save_pretrained(folder / key)
+    return {key: _class_of(part)}
+
+
+def _class_of(part: Any) -> list[str]:
+    kind = type(part)
+    module = "diffusers" if kind.__module__.startswith("diffusers.") else kind.__module__
+    return [module, kind.__name__]
+
+
+def _class_named(entry: Any, folder: Path) -> Any:
+    """The class an index entry [module, class] names; raises BadModel for one we do not build."""
+    try:
+        module, name = entry
+        if module != "diffusers" and not module.startswith("facestudio."):
+            raise ImportError(f"{module} is neither diffusers nor this package")
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, TypeError, ValueError) as problem:
+        message = f"{folder / INDEX} asks for {entry!r}, which cannot be built: {problem}"
+        raise BadModel(message, file=str(folder / INDEX)) from problem

@@ -1,0 +1,164 @@
+"""The parts of a model: what each must offer, and that they fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Generator, Tensor, nn
+
+from facestudio.errors import BadModel
+from facestudio.faces.detect import Detector
+from facestudio.faces.embed import IdentityEncoder
+from facestudio.guidance.attention import install_region_attention
+from facestudio.guidance.hybrid import HybridGuidance
+from facestudio.pipeline.request import Limits
+
+
+class Codec(Protocol):
+    """Picture <-> latents: `factor` pixels a side are one position of `channels` numbers."""
+
+    factor: int
+    channels: int
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents (B, channels, h, w) of pixels (B, 3, H, W) in -1...1."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) in -1...1 of latents."""
+        ...
+
+
+class ImageEncoder(Protocol):
+    """Pixels (B, 3, H, W) in -1...1 become style vectors (B, embed_dim)."""
+
+    embed_dim: int
+
+    def __call__(self, pixels: Tensor) -> Tensor: ...
+
+
+class TextEncoder(Protocol):
+    """Texts become vectors (B, text_dim)."""
+
+    text_dim: int
+
+    def __call__(self, texts: Sequence[str]) -> Tensor: ...
+
+
+class Prior(Protocol):
+    """Text vectors are brought into the space of style vectors."""
+
+    def sample(self, text: Tensor, *, steps: int, generator: list[Generator]) -> Tensor:
+        """Style vectors (B, style_dim) of text vectors (B, text_dim), a generator for each."""
+        ...
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """What a model folder says of the model as a whole.
+
+    name: shown and recorded. hide_margin: of the ellipse over a style picture's face, as in
+    training. guidance_scale, num_inference_steps: used where a call gives none. prior_steps: of
+    the prior that turns words into a style.
+    """
+
+    name: str = "unnamed"
+    hide_margin: float = 1.0
+    guidance_scale: float = 3.0
+    num_inference_steps: int = 25
+    prior_steps: int = 8
+
+
+class Parts:
+    """A model's parts, each an attribute that may be replaced.
+
+    unet, scheduler: diffusers'. codec: PatchCodec or KLCodec. text_towers and prior are None in
+    a model that takes no words. Raises BadModel if the parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        codec: Codec,
+        scheduler: Any,
+        guidance: HybridGuidance,
+        image_towers: ImageEncoder,
+        identity_encoder: IdentityEncoder,
+        detector: Detector,
+        text_towers: TextEncoder | None = None,
+        prior: Prior | None = None,
+        config: PipelineConfig | None = None,
+    ) -> None:
+        self.unet = unet
+        self.codec = codec
+        self.scheduler = scheduler
+        self.guidance = guidance
+        self.image_towers = image_towers
+        self.identity_encoder = identity_encoder
+        self.detector = detector
+        self.text_towers = text_towers
+        self.prior = prior
+        self.config = config or PipelineConfig()
+        check_fit(self)
+        for network in self.networks().values():
+            network.eval()
+        install_region_attention(unet)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.like.device
+
+    @property
+    def like(self) -> Tensor:
+        """A weight of the guidance: embeddings and latents have its device and dtype."""
+        return self.guidance.join.weight
+
+    @property
+    def limits(self) -> Limits:
+        """What this model allows a call to ask for, and its defaults."""
+        levels = len(self.unet.config.down_block_types)
+        side = self.unet.config.sample_size
+        rows, columns = (side, side) if isinstance(side, int) else side
+        return Limits(
+            multiple=self.codec.factor * 2 ** (levels - 1),
+            height=rows * self.codec.factor,
+            width=columns * self.codec.factor,
+            guidance_scale=self.config.guidance_scale,
+            num_inference_steps=self.config.num_inference_steps,
+            max_steps=self.scheduler.config.num_train_timesteps,
+        )
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The parts that are torch modules, by their names."""
+        return {name: part for name, part in vars(self).items() if isinstance(part, nn.Module)}
+
+    def to(self, *where: Any) -> Self:
+        """The same pipeline with its networks moved to a device, a dtype, or both."""
+        for network in self.networks().values():
+            network.to(*where)
+        return self
+
+
+def check_fit(parts: Parts) -> None:
+    """Raise BadModel, naming both numbers, if a part gives what another does not take."""
+    guidance, unet, encoder = parts.guidance, parts.unet.config, parts.identity_encoder
+    pairs = [
+        ("image towers' embed_dim", parts.image_towers.embed_dim, "style_dim", guidance.style_dim),
+        ("encoder's dimension", encoder.dimension, "identity_dim", guidance.identity_dim),
+        ("U-Net's cross_attention_dim", unet.cross_attention_dim, "width", guidance.width),
+    ]
+    for name, given, wanted, value in pairs:
+        if given != value:
+            raise BadModel(
+                f"the {name} is {given} and the guidance's {wanted} {value}; they must agree"
+            )
+    if not unet.in_channels == unet.out_channels == parts.codec.channels:
+        raise BadModel(
+            f"the U-Net takes {unet.in_channels} channels and gives {unet.out_channels}, "
+            f"the codec has {parts.codec.channels}; they must agree"
+        )

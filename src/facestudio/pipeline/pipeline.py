@@ -1,0 +1,243 @@
+"""FaceStudioPipeline: a person, and words or a style picture, become a portrait.
+
+The call reads as the paper does: faces, a style picture and words become the guidance, and the
+U-Net draws under it (FaceStudio, arXiv 2312.02663).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from facestudio.errors import BadOption
+from facestudio.faces.align import align_face
+from facestudio.faces.detect import find_face
+from facestudio.faces.embed import encoder_id
+from facestudio.faces.identity import Identity, load_identity
+from facestudio.guidance.attention import GuidanceContext
+from facestudio.images import PictureLike, read_picture
+from facestudio.pipeline.conditions import make_context
+from facestudio.pipeline.denoise import (
+    Hold,
+    StepEnd,
+    denoise,
+    draw_noise,
+    saying_what_would_fit,
+    start_run,
+)
+from facestudio.pipeline.likeness import measure_likeness
+from facestudio.pipeline.load import load_parts, save_parts
+from facestudio.pipeline.output import FaceStudioOutput
+from facestudio.pipeline.parts import Parts
+from facestudio.pipeline.record import describe_call
+from facestudio.pipeline.request import Callback, Request, check_request, list_people
+from facestudio.pipeline.scene import Scene, read_scene, to_output, to_pictures, to_pixels
+
+Person = Identity | PictureLike | None
+
+
+class FaceStudioPipeline(Parts):
+    """Draw people from one photo each, in the manner of words, of a style picture, or of both."""
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, torch_dtype: torch.dtype = torch.float32) -> Self:
+        """The pipeline in a model folder, of a shipped model ("mini") or of a hub's.
+
+        A hub is asked only for what is not on this machine. Raises MissingWeights, BadModel.
+        """
+        return cls(**load_parts(name, torch_dtype))
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
+        """Write a model folder that `from_pretrained` reads; `half` stores weights as fp16."""
+        save_parts(self, Path(folder), half=half)
+
+    def identity(self, *photos: PictureLike, largest: bool = False) -> Identity:
+        """The Identity of the person in one or several photos.
+
+        largest: of several faces take the most central large one rather than raise SeveralFaces.
+        Raises PictureError naming the photo.
+        """
+        if not photos:
+            raise BadOption("identity() got no photo: give one or several of the same person")
+        crops = np.stack([self._crop_face(photo, largest) for photo in photos])
+        return Identity.from_photos(self.identity_encoder.embed(crops), self.identity_encoder)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        identity: Person | Sequence[Person] = None,
+        prompt: str | None = None,
+        *,
+        style: PictureLike | None = None,
+        alpha: float | None = None,
+        image: PictureLike | None = None,
+        strength: float | None = None,
+        regions: Sequence[Any] | None = None,
+        background: str = "style",
+        identity_scale: float = 1.0,
+        style_scale: float = 1.0,
+        guidance_scale: float | None = None,
+        negative_prompt: str | None = None,
+        num_inference_steps: int | None = None,
+        num_images_per_prompt: int = 1,
+        height: int | None = None,
+        width: int | None = None,
+        seed: int | None = None,
+        generator: Generator | Sequence[Generator] | None = None,
+        output_type: str = "pil",
+        callback_on_step_end: Callback | None = None,
+    ) -> FaceStudioOutput:
+        """Pictures of `identity`: a photo, an Identity, a list of them, or None for nobody.
+
+        prompt, style: words and a style picture, one at least; `image` stands in for both.
+        alpha: 0 words alone to 1 style picture alone; by default what is given, of both half.
+        image, strength: start from this picture and change it, over 0 to 1 (default 0.6).
+        regions: for each person a box (x0, y0, x1, y1) in fractions or a mask; for several people
+        they are found in image or style if not given. background: what positions of nobody follow:
+        "style" without a face, a "random" guidance, or "fixed" to the picture as it is.
+        identity_scale, style_scale: 0 to 5, weights of face and style.
+        guidance_scale: of classifier-free guidance, against nothing or against negative_prompt.
+        seed: picture i has seed + i and is the same alone and in a batch; or pass generator(s).
+        output_type: "pil", "np", "pt" or "latent". callback_on_step_end(pipe, step, timestep,
+        {"latents": …}) may give back {"latents": …} to go on with.
+        Raises OptionError, PictureError, ModelError, OutOfMemory, before any work where possible.
+        """
+        request = Request(
+            people=list_people(identity),
+            prompt=prompt,
+            style=style,
+            alpha=alpha,
+            image=image,
+            strength=strength,
+            regions=None if regions is None else tuple(regions),
+            background=background,
+            identity_scale=identity_scale,
+            style_scale=style_scale,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            num_inference_steps=num_inference_steps,
+            num_images_per_prompt=num_images_per_prompt,
+            height=height,
+            width=width,
+            seed=seed,
+            generator=generator,
+            output_type=output_type,
+            callback_on_step_end=callback_on_step_end,
+        )
+        return self.run(check_request(request, self.limits))
+
+    def run(self, request: Request) -> FaceStudioOutput:
+        """The pictures of a checked request; what `__call__` does once it has one."""
+        people = [self._as_identity(person) for person in request.people]
+        size = self._latent_size(request)
+        scene = read_scene(request, self.detector, size, self.config.hide_margin)
+        generators, seeds = make_generators(request)
+        with saying_what_would_fit(len(seeds), *request.frame):
+            noise = draw_noise((self.codec.channels, *size), generators, self.like)
+            guidance = make_context(self, request, people, scene, generators)
+            latents = self._draw(request, scene, guidance, noise, generators)
+            images, likeness = self._develop(request, latents, people, scene)
+        settings = describe_call(request, people, scene, seeds, self._describe())
+        return FaceStudioOutput(images, likeness, seeds, settings)
+
+    def _draw(
+        self,
+        request: Request,
+        scene: Scene,
+        guidance: GuidanceContext,
+        noise: Tensor,
+        generators: Sequence[Generator],
+    ) -> Tensor:
+        """Latents (n, C, h, w) of the pictures."""
+        steps, scale = request.num_inference_steps, request.guidance_scale
+        assert steps is not None
+        assert scale is not None
+        clean, hold = self._encode_canvas(request, scene), None
+        if clean is not None and request.background == "fixed" and scene.masks is not None:
+            free = torch.from_numpy(scene.masks).to(noise.device).amax(0)  # (h, w)
+            hold = Hold(clean.expand_as(noise), noise, free)
+        start = start_run(self.scheduler, steps, noise, clean, request.strength)
+        on_step_end = self._adapt(request.callback_on_step_end)
+        return denoise(self.unet, start, guidance, scale, generators, hold, on_step_end)
+
+    def _encode_canvas(self, request: Request, scene: Scene) -> Tensor | None:
+        """Latents (1, C, h, w) of the picture to start from or hold on to, if there is a use."""
+        if scene.canvas is None or (request.image is None and request.background != "fixed"):
+            return None
+        return self.codec.encode(to_pixels(scene.canvas).to(self.like))
+
+    def _adapt(self, callback: Callback | None) -> StepEnd | None:
+        """The caller's callback in the form the loop takes."""
+        if callback is None:
+            return None
+
+        def on_step_end(step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+            changed = callback(self, step, timestep, {"latents": latents}) or {}
+            result: Tensor = changed.get("latents", latents)
+            return result
+
+        return on_step_end
+
+    def _develop(
+        self,
+        request: Request,
+        latents: Tensor,
+        people: Sequence[Identity | None],
+        scene: Scene,
+    ) -> tuple[Any, list[list[float | None]]]:
+        """The pictures as asked for, and the likeness of each person in each."""
+        if request.output_type == "latent":
+            return latents, [[None] * len(people) for _ in latents]
+        pixels = self.codec.decode(latents)
+        pictures = to_pictures(pixels)
+        likeness = [
+            measure_likeness(picture, people, scene.masks, self.identity_encoder, self.detector)
+            for picture in pictures
+        ]
+        return to_output(pixels, pictures, request.output_type), likeness
+
+    def _as_identity(self, person: Person) -> Identity | None:
+        """The Identity behind a photo, a saved identity or an Identity; raises EncoderMismatch."""
+        if person is None:
+            return None
+        if isinstance(person, (str, Path)) and Path(person).suffix == ".safetensors":
+            person = load_identity(person)
+        if not isinstance(person, Identity):
+            return self.identity(person)
+        person.require_encoder(encoder_id(self.identity_encoder))
+        return person
+
+    def _crop_face(self, photo: PictureLike, largest: bool) -> np.ndarray:
+        """The aligned face crop, uint8 (112, 112, 3), of the one face in a photo."""
+        picture = read_picture(photo)
+        file = str(photo) if isinstance(photo, (str, Path)) else None
+        face = find_face(picture, self.detector, largest=largest, file=file)
+        return align_face(picture, face.eyes)
+
+    def _latent_size(self, request: Request) -> tuple[int, int]:
+        height, width = request.frame
+        return height // self.codec.factor, width // self.codec.factor
+
+    def _describe(self) -> dict[str, Any]:
+        """What of the model goes into the settings of a picture."""
+        return {"model": self.config.name, "scheduler": type(self.scheduler).__name__}
+
+
+def make_generators(request: Request) -> tuple[list[Generator], list[int]]:
+    """One generator per picture, and each one's seed: seed + i, or of the generators given.
+
+    A single generator given for several pictures serves them one after the other.
+    """
+    count, given = request.num_images_per_prompt, request.generator
+    if isinstance(given, Generator):
+        given = [given] * count
+    if given is None:
+        first = secrets.randbelow(2**31) if request.seed is None else int(request.seed)
+        given = [Generator().manual_seed(first + i) for i in range(count)]
+    return list(given), [generator.initial_seed() for generator in given]

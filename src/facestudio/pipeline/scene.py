@@ -1,0 +1,105 @@
+"""The pictures of a call: framed, their faces hidden, and where in them each person belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from facestudio.faces.align import hide_face
+from facestudio.faces.detect import Detector, find_faces
+from facestudio.faces.regions import Region, find_regions, regions_to_masks
+from facestudio.images import PictureLike, cover, read_picture
+from facestudio.pipeline.request import Request
+
+DETECTION_PX = 1024  # faces are looked for in a picture whose longer side is about this at most
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the call's pictures give.
+
+    style: the style picture with its faces hidden, as in training, of the size to be drawn.
+    canvas: the picture whose latents the run starts from or holds on to: image, else style.
+    regions: one per person, given or found; masks: the same at the latent's size, float32
+    (P, h, w) of 0 and 1, no two overlapping. None: no regions.
+    """
+
+    style: Image.Image | None
+    canvas: Image.Image | None
+    regions: tuple[Region, ...] | None
+    masks: np.ndarray | None
+
+
+def read_scene(
+    request: Request, detector: Detector, latent_size: tuple[int, int], hide_margin: float
+) -> Scene:
+    """The scene of a checked request; raises PictureError for a picture, BadRegion for a region."""
+    height, width = request.frame
+    style, image = (
+        None if source is None else frame_picture(source, height, width)
+        for source in (request.style, request.image)
+    )
+    canvas = style if image is None else image
+    regions = place_people(request, canvas, detector)
+    masks = None if regions is None else regions_to_masks(regions, *latent_size)
+    if canvas is not None:
+        canvas = cover(canvas, width, height)
+    if style is not None:
+        style = cover(hide_faces(style, detector, hide_margin), width, height)
+    return Scene(style, canvas, regions, masks)
+
+
+def place_people(
+    request: Request, canvas: Image.Image | None, detector: Detector
+) -> tuple[Region, ...] | None:
+    """One region per person: as given, else as found in the canvas; None for the whole picture."""
+    given = request.regions
+    if given is None and request.by_region and canvas is not None:
+        given = tuple(find_regions(canvas, detector, len(request.people)))
+    if given is None:
+        return None
+    return tuple(Region.of(np.asarray(v) if np.ndim(v) == 2 else v) for v in given)
+
+
+def frame_picture(source: PictureLike, height: int, width: int) -> Image.Image:
+    """The middle of a picture in the aspect of (height, width), a whole multiple as large.
+
+    As large as the picture allows, so that small faces in it can be found.
+    """
+    image = read_picture(source)
+    most = min(image.width // width, image.height // height, DETECTION_PX // max(height, width))
+    times = max(most, 1)
+    return cover(image, width * times, height * times)
+
+
+def hide_faces(image: Image.Image, detector: Detector, margin: float) -> Image.Image:
+    """The picture with every face that is found painted over; as it is if none is found."""
+    for face in find_faces(image, detector):
+        image = hide_face(image, face.eyes, margin)
+    return image
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    """Pixels (1, 3, H, W) in -1...1 of a PIL picture."""
+    array = np.asarray(image.convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1)[None].contiguous()
+
+
+def to_pictures(pixels: Tensor) -> list[Image.Image]:
+    """PIL pictures of pixels (B, 3, H, W) in -1...1."""
+    levels = (pixels.float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8)
+    return [Image.fromarray(array) for array in levels.permute(0, 2, 3, 1).cpu().numpy()]
+
+
+def to_output(pixels: Tensor, pictures: Sequence[Image.Image], output_type: str) -> Any:
+    """The pictures as asked for: "pil", or in 0...1 "np" (B, H, W, 3) or "pt" (B, 3, H, W)."""
+    if output_type == "pil":
+        return list(pictures)
+    unit = (pixels.float() / 2 + 0.5).clamp(0, 1)
+    return unit if output_type == "pt" else unit.permute(0, 2, 3, 1).cpu().numpy()

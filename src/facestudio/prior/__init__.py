@@ -1,0 +1,1 @@
+"""The prior: words' vectors become vectors of the pictures they describe."""

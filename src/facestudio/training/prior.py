@@ -1,0 +1,120 @@
+"""Train the prior: from the vector of a caption to the vector of its picture.
+
+The towers are frozen, so captions are embedded once, before the first step; the pictures' vectors
+are the set's own `style` arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facestudio.data.shards import PreparedSet
+from facestudio.encoders.image_towers import ImageTowers
+from facestudio.encoders.text_towers import TextTowers
+from facestudio.prior.prior import EmbeddingPrior
+from facestudio.settings import to_dict
+from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.sampling import WeightedPicker
+
+EMBED_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that `facestudio train prior` needs."""
+
+    data: tuple[Path, ...]
+    towers: Path  # folder with image and text towers
+    loop: LoopSettings
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    drop_text: float = 0.1
+    source_weights: dict[str, float] | None = None
+    held_out: tuple[str, ...] = ("test",)
+
+
+class PriorLoss(nn.Module):
+    """The prior as the loop calls it: vectors in, loss out."""
+
+    def __init__(self, prior: EmbeddingPrior) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, text: Tensor, style: Tensor) -> Tensor:
+        """Return the loss of text vectors (B, T) against style vectors (B, S)."""
+        return self.prior.loss(text, style)
+
+
+class PriorTask:
+    """Pairs of a caption's vector and its picture's."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.data = PreparedSet(settings.data, ("style",))
+        self.style = torch.from_numpy(self.data.arrays["style"].astype(np.float32))
+        records = self.data.records
+        usable = np.array([
+            bool(record["captions"]) and record.get("split") not in settings.held_out
+            for record in records
+        ])
+        sources = [record["source"] for record in records]
+        self.picker = WeightedPicker(usable, sources, settings.source_weights or {})
+        text = TextTowers.load(settings.towers)
+        self.vectors = embed_captions(text, [c for r in records for c in r["captions"]])
+        torch.manual_seed(settings.loop.seed)
+        prior = EmbeddingPrior(
+            text.text_dim, ImageTowers.load(settings.towers).tower_dims, settings.width,
+            settings.layers, settings.heads, settings.drop_text,
+        )
+        prior.fit_scale(self.style[self.picker.indices])
+        self.model = PriorLoss(prior)
+
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """Return text vectors (B, T) and style vectors (B, S)."""
+        chosen = self.picker.pick(rng, size)
+        captions = [str(rng.choice(self.data.records[i]["captions"])) for i in chosen]
+        return {
+            "text": torch.stack([self.vectors[caption] for caption in captions]),
+            "style": self.style[chosen],
+        }
+
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the prior's denoising loss; 1 is what no knowledge gives."""
+        return model(batch["text"], batch["style"]), {}
+
+    def samples(self, model: nn.Module) -> np.ndarray | None:
+        """A prior draws nothing."""
+        return None
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """Write the prior in diffusers' form."""
+        assert isinstance(model, PriorLoss)
+        model.prior.save_pretrained(folder / "prior")
+
+
+@torch.no_grad()
+def embed_captions(text: TextTowers, captions: list[str]) -> dict[str, Tensor]:
+    """Return every different caption's vector (T,)."""
+    different = sorted(set(captions))
+    vectors: dict[str, Tensor] = {}
+    for start in range(0, len(different), EMBED_BATCH):
+        chunk = different[start : start + EMBED_BATCH]
+        vectors.update(zip(chunk, text.encode(text.tokenize(chunk)), strict=True))
+    return vectors
+
+
+def train(
+    settings: Settings, report: Callable[[int, dict[str, float]], None] | None = None
+) -> Path:
+    """Train as the settings say; return the folder with the exported prior."""
+    trainer = Trainer(PriorTask(settings), settings.loop, to_dict(settings))
+    trainer.train(report)
+    return settings.loop.out / "export"

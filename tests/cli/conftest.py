@@ -1,0 +1,114 @@
+"""The command run inside the test, and a tiny model folder that the pipeline itself has saved."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from facestudio.cli.app import app
+
+PARTS = Path(__file__).parents[1] / "pipeline/conftest.py"
+
+
+def load_parts():
+    """The pipeline tests' tiny parts, by path."""
+    spec = importlib.util.spec_from_file_location("tiny_parts", PARTS)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tiny_parts = load_parts()
+encoder, pipe = tiny_parts.encoder, tiny_parts.pipe  # fixtures
+make_picture = tiny_parts.make_picture
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on stdout."""
+        return json.loads(self.out)
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path, monkeypatch) -> Path:
+    """An empty folder to stand in, with the user's own folder inside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACESTUDIO_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def cli() -> Command:
+    """`cli("generate", "a.jpg")` runs the command in this process."""
+
+    def run(*words: Any) -> Outcome:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("model") / "tiny"
+
+
+@pytest.fixture
+def model(model_folder, request) -> Path:
+    """A model folder of tiny seeded parts, written once."""
+    if not model_folder.exists():
+        request.getfixturevalue("pipe").save_pretrained(model_folder)
+    return model_folder
+
+
+@pytest.fixture(scope="session")
+def astronaut(tmp_path_factory) -> Path:
+    """A photo with one face (public domain)."""
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("photos") / "astronaut.jpg"
+    Image.fromarray(data.astronaut()).save(path, quality=95)
+    return path
+
+
+@pytest.fixture(scope="session")
+def couple(astronaut) -> Path:
+    """A photo with two faces."""
+    with Image.open(astronaut) as opened:
+        photo = opened.convert("RGB")
+    both = Image.new("RGB", (photo.width * 2, photo.height))
+    both.paste(photo, (0, 0))
+    both.paste(photo, (photo.width, 0))
+    path = astronaut.with_name("couple.png")
+    both.save(path)
+    return path
+
+
+@pytest.fixture
+def swatch(at_home) -> Path:
+    """A style picture of nobody."""
+    make_picture(5, 64, 64).save("swatch.png")
+    return Path("swatch.png")
+
+
