@@ -47,7 +47,9 @@ def split(items) -> tuple[list[RawSample], list[SourceProblem]]:
 # --- tars ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "mode"), [("x.tar", "w"), ("x.tar.gz", "w:gz"), ("x.tgz", "w:gz")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("x.tar", "w"), ("x.tar.gz", "w:gz"), ("x.tgz", "w:gz")]
+)
 def test_tar_gives_picture_record_and_caption(tmp_path, name, mode):
     write_tar(tmp_path / name, three_samples(), mode)
     source = open_source(tmp_path / name)

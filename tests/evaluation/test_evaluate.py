@@ -12,8 +12,10 @@ from facestudio.data.shards import Sample, write_json, write_shard
 from facestudio.errors import BadOption, BadOutput, EncoderMismatch, MissingFile
 from facestudio.evaluation import evaluate as evaluate_function
 from facestudio.evaluation import outputs
-from facestudio.evaluation.near import closest
 from facestudio.evaluation.measures import Scale
+from facestudio.evaluation.near import closest
+from facestudio.evaluation.people import read_people
+from facestudio.evaluation.report import PeopleCount
 from facestudio.evaluation.settings import EvaluationSettings, check_settings
 from facestudio.faces.embed import encoder_id
 from facestudio.images import read_picture
@@ -114,7 +116,7 @@ def test_a_second_run_makes_nothing_and_gives_the_same(run, monkeypatch):
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same(run, settings, monkeypatch, tmp_path):
-    whole = run(out=tmp_path / "whole")
+    whole = run(out=tmp_path / "whole", n_people=4)
     make, made = outputs.make_picture, []
 
     def stop_after_five(*given):
@@ -125,18 +127,19 @@ def test_a_stopped_run_goes_on_and_gives_the_same(run, settings, monkeypatch, tm
 
     monkeypatch.setattr(outputs, "make_picture", stop_after_five)
     with pytest.raises(KeyboardInterrupt):
-        run()
+        run(n_people=4)
     assert sum(name.endswith(".png") for name in files_in(settings.out)) == 5
     monkeypatch.setattr(outputs, "make_picture", make)
-    again = run()
+    again = run(n_people=4)
     assert again.conditions == whole.conditions
 
 
 def test_more_people_add_to_those_before(run, settings):
-    run(n_people=3)
+    run(n_people=2, without_identity=False)
     before = {name: (settings.out / name).stat().st_mtime_ns
               for name in files_in(settings.out) if name.endswith(".png")}  # fmt: skip
-    assert run().people.evaluated == 6
+    assert run(n_people=4, without_identity=False).people.evaluated == 4
+    assert len(before) == 2
     assert all((settings.out / name).stat().st_mtime_ns == time for name, time in before.items())
 
 
@@ -170,7 +173,7 @@ def test_with_and_without_identity_start_from_the_same_noise(pipe, settings):
             calls.append((identity, options))
             return type("Output", (), {"images": ["picture"]})
 
-    person = evaluation.people.read_people(settings.people)[0]
+    person = read_people(settings.people)[0]
     for condition in outputs.list_conditions(settings):
         outputs.make_picture(Recorder(), settings, condition, person, "identity")
     (with_identity, one), (without, other) = calls
@@ -200,14 +203,14 @@ def write_prepared(folder, vectors, encoder_name):
     write_json(folder / "dataset.json", {"encoder": encoder_name})
 
 
-def test_people_of_the_training_data_are_left_out(run, pipe, settings, tmp_path):
-    people = evaluation.people.read_people(settings.people)
+def test_people_of_the_training_data_are_left_out(run, pipe, settings, tmp_path, judged_by_colour):
+    people = read_people(settings.people)
+    pipe.detector = judged_by_colour
     known = pipe.identity(people[2].other).embedding
     nobody = np.zeros_like(known)
     write_prepared(tmp_path / "set", [nobody, known], encoder_id(pipe.identity_encoder))
-    report = run(against=(tmp_path / "set",), near=0.9999)
-    assert report.people.near_training >= 1
-    assert report.people.evaluated == 6 - report.people.near_training
+    report = run(against=(tmp_path / "set",), near=0.9995, without_identity=False)
+    assert report.people == PeopleCount(6, without_face=0, near_training=1, evaluated=5)
     assert not (settings.out / "outputs/prompt-0" / f"{people[2].name}.png").exists()
 
 

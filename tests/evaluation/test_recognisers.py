@@ -35,9 +35,7 @@ class HalfEncoder:
         return np.stack([crops[:, 0, 0, 0].astype(np.float32)] * 4, axis=1)
 
 
-@given(
-    angle=st.floats(-3, 3), scale=st.floats(0.1, 9), x=st.floats(-99, 99), y=st.floats(-99, 99)
-)
+@given(angle=st.floats(-3, 3), scale=st.floats(0.1, 9), x=st.floats(-99, 99), y=st.floats(-99, 99))
 @settings(max_examples=50, deadline=None)
 def test_a_similarity_is_found_again(angle, scale, x, y):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -60,7 +58,7 @@ def test_fit_is_the_best_of_many():
     best = ((TEMPLATE @ turn.T + shift - target) ** 2).sum()
     for _ in range(100):
         a, b = rng.normal(0, 0.02, 2)
-        other = turn + [[a, -b], [b, a]]
+        other = turn + np.array([[a, -b], [b, a]])
         offset = target.mean(0) - other @ TEMPLATE.mean(0)
         assert ((TEMPLATE @ other.T + offset - target) ** 2).sum() >= best
 

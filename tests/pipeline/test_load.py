@@ -30,15 +30,20 @@ def edit_index(folder, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def draw(pipe, anna, picture, seeing):
-    pipe.detector = seeing(0.5)
+@pytest.fixture
+def reload(seeing):
+    """reload(folder): the pipeline in it, with a detector that is quick."""
+    return lambda folder: FaceStudioPipeline.from_pretrained(folder, detector=seeing(0.5))
+
+
+def draw(pipe, anna, picture):
     return pipe(anna, prompt="a hat", style=picture(4), seed=1)
 
 
-def test_a_round_trip_gives_the_same_picture(pipe, folder, anna, picture, seeing):
-    before = draw(pipe, anna, picture, seeing)
-    loaded = FaceStudioPipeline.from_pretrained(folder)
-    after = draw(loaded, anna, picture, seeing)
+def test_a_round_trip_gives_the_same_picture(pipe, folder, anna, picture, reload):
+    before = draw(pipe, anna, picture)
+    loaded = reload(folder)
+    after = draw(loaded, anna, picture)
     np.testing.assert_array_equal(np.asarray(before.images[0]), np.asarray(after.images[0]))
     assert after.likeness == before.likeness
     assert after.settings == before.settings
@@ -56,24 +61,24 @@ def test_the_folder_has_diffusers_form(folder):
     assert not weights
 
 
-def test_saving_over_itself_keeps_the_model(folder, anna, picture, seeing):
-    loaded = FaceStudioPipeline.from_pretrained(folder)
-    before = draw(loaded, anna, picture, seeing)
+def test_saving_over_itself_keeps_the_model(folder, anna, picture, reload):
+    loaded = reload(folder)
+    before = draw(loaded, anna, picture)
     loaded.save_pretrained(folder)
-    after = draw(FaceStudioPipeline.from_pretrained(folder), anna, picture, seeing)
+    after = draw(reload(folder), anna, picture)
     np.testing.assert_array_equal(np.asarray(before.images[0]), np.asarray(after.images[0]))
 
 
-def test_half_is_stored_as_fp16_and_loaded_as_fp32(pipe, tmp_path, anna, picture, seeing):
-    before = draw(pipe, anna, picture, seeing)
+def test_half_is_stored_as_fp16_and_loaded_as_fp32(pipe, tmp_path, anna, picture, reload):
+    before = draw(pipe, anna, picture)
     pipe.save_pretrained(tmp_path, half=True)
     stored = [load_file(path) for path in tmp_path.rglob("*.safetensors")]
     dtypes = {tensor.dtype for tensors in stored for tensor in tensors.values()}
     assert torch.float16 in dtypes
     assert torch.float32 not in dtypes
-    loaded = FaceStudioPipeline.from_pretrained(tmp_path)
+    loaded = reload(tmp_path)
     assert {p.dtype for n in loaded.networks().values() for p in n.parameters()} == {torch.float32}
-    after = draw(loaded, anna, picture, seeing)
+    after = draw(loaded, anna, picture)
     one, two = (np.asarray(out.images[0]).astype(int) for out in (before, after))
     assert np.abs(one - two).mean() < 2
 
@@ -88,16 +93,20 @@ def test_numbers_beyond_half_stay_whole(tmp_path):
     assert stored["small"].dtype == torch.float16
 
 
-def test_a_model_without_words_round_trips(pipe, tmp_path, anna, picture):
+def test_a_model_without_words_round_trips(pipe, tmp_path, anna, picture, reload):
     pipe.prior = pipe.text_towers = None
     pipe.save_pretrained(tmp_path)
-    loaded = FaceStudioPipeline.from_pretrained(tmp_path)
+    loaded = reload(tmp_path)
     assert loaded.prior is None
     with pytest.raises(MissingWeights, match="takes no words"):
         loaded(anna, prompt="a hat")
 
 
-def test_stable_diffusions_autoencoder_is_kept_as_vae(pipe, tmp_path, anna, picture, seeing):
+def test_without_one_given_the_detector_is_dlibs(folder):
+    assert FaceStudioPipeline.from_pretrained(str(folder)).detector.name == "dlib-hog"
+
+
+def test_stable_diffusions_autoencoder_is_kept_as_vae(pipe, tmp_path, anna, picture, reload):
     torch.manual_seed(0)
     vae = AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * 3,
@@ -107,12 +116,12 @@ def test_stable_diffusions_autoencoder_is_kept_as_vae(pipe, tmp_path, anna, pict
         latent_channels=pipe.codec.channels,
     )
     pipe.codec = KLCodec(vae).eval()
-    before = draw(pipe, anna, picture, seeing)
+    before = draw(pipe, anna, picture)
     pipe.save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())
     assert index["vae"] == ["diffusers", "AutoencoderKL"]
     assert "codec" not in index
-    after = draw(FaceStudioPipeline.from_pretrained(tmp_path), anna, picture, seeing)
+    after = draw(reload(tmp_path), anna, picture)
     np.testing.assert_array_equal(np.asarray(before.images[0]), np.asarray(after.images[0]))
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from facestudio.codec.patch import PatchCodec
 from facestudio.data.captions import captions_of
-from facestudio.data.drawing import STYLE_WORDS, STYLES
+from facestudio.data.drawing import STYLES
 from facestudio.data.shards import Sample
 from facestudio.data.sources import RawSample
 from facestudio.encoders.image_towers import ImageTowers
@@ -29,7 +29,9 @@ from facestudio.faces.detect import DlibDetector, find_face
 from facestudio.faces.embed import load_identity_encoder
 from facestudio.images import cover, decode_picture
 
-RECORD_KEYS = ("source", "person", "kind", "split", "attributes", "style", "age", "gender", "ethnicity")
+RECORD_KEYS = (
+    "source", "person", "kind", "split", "attributes", "style", "age", "gender", "ethnicity", "smile",
+)
 MASK_CELL_PX = 8
 
 
@@ -56,6 +58,7 @@ class Negative:
     eyes: np.ndarray | None  # (2, 2) in pixels of `image`
     crop: np.ndarray | None  # (112, 112, 3) uint8: the recogniser's view
     record: dict[str, Any]
+    encoded: bytes | None = None  # the picture as a file, where that is at hand
 
     @property
     def is_photo(self) -> bool:
@@ -87,8 +90,8 @@ class Developer:
         if found is None:
             return Negative(cover(image, self.settings.size, self.settings.size), None, None, record)
         crop = align_face(image, found)
-        image, found = self._frame(image, found, reframe)
-        return Negative(image, found, crop, record)
+        framed, eyes_px = self._frame(image, found, reframe)
+        return Negative(framed, eyes_px, crop, record, raw.picture if framed is image else None)
 
     def draw(self, negative: Negative) -> Negative:
         """Return the same picture in a drawn look chosen by its key, with the photo's identity."""
@@ -98,8 +101,9 @@ class Developer:
         rng = np.random.default_rng(chooser.getrandbits(32))
         image = Image.fromarray(STYLES[style](np.asarray(negative.image), rng))
         record = {**negative.record, "key": f"{key}_{style}", "kind": "drawn", "style": style}
-        record["captions"] = captions_of({**record, "style": STYLE_WORDS[style]}, None)
-        return replace(negative, image=image, record=record)
+        labels = {name: value for name, value in negative.record.items() if name != "captions"}
+        record["captions"] = captions_of(labels, None, look=style)
+        return replace(negative, image=image, record=record, encoded=None)
 
     def finish(self, negatives: Sequence[Negative]) -> list[Sample]:
         """Return prepared samples, embedding and encoding them together."""
@@ -111,7 +115,8 @@ class Developer:
         for index, negative in enumerate(negatives):
             own = {name: array[index] for name, array in arrays.items()}
             own |= {"identity": identities[index], **self._geometry(negative)}
-            samples.append(Sample(own, _webp(negative.image, self.settings.quality), negative.record))
+            picture = negative.encoded or _webp(negative.image, self.settings.quality)
+            samples.append(Sample(own, picture, negative.record))
         return samples
 
     def _known_eyes(self, raw: RawSample, image: Image.Image, eyes: Any) -> np.ndarray | None:
@@ -137,6 +142,8 @@ class Developer:
         if reframe:
             layout = np.array([[0.375, 0.475], [0.625, 0.475]], np.float32)
             return align_portrait(image, eyes, size), layout * size
+        if image.size == (size, size):
+            return image, eyes
         scale = size / min(image.width, image.height)
         shift = (np.array([image.width, image.height]) * scale - size) / 2
         return cover(image, size, size), (eyes * scale - shift).astype(np.float32)
@@ -204,5 +211,5 @@ def to_pixels(images: Sequence[Image.Image | np.ndarray]) -> torch.Tensor:
 
 def _webp(image: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "webp", quality=quality)
+    image.save(buffer, "webp", quality=quality, method=1)
     return buffer.getvalue()

@@ -55,7 +55,7 @@ def write_shard(folder: Path, name: str, samples: Sequence[Sample]) -> None:
     records = [dict(sample.record) for sample in samples]
     if samples:
         arrays = {
-            key: np.stack([sample.arrays[key] for sample in samples]).astype(kind)
+            key: np.stack([sample.arrays[key] for sample in samples]).astype(kind, order="C")
             for key, kind in ARRAYS.items()
             if key in samples[0].arrays
         }

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 import facestudio
 from facestudio.codec.kl import KLCodec
 from facestudio.errors import BadModel, BadOption, MissingWeights
-from facestudio.faces.detect import DlibDetector
+from facestudio.faces.detect import Detector, DlibDetector
 from facestudio.faces.embed import load_identity_encoder, save_identity_encoder
 from facestudio.images import write_bytes
 from facestudio.pipeline.parts import PipelineConfig
@@ -65,13 +65,16 @@ def find_model(name: str | Path) -> Path:
     )
 
 
-def load_parts(name: str | Path, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+def load_parts(
+    name: str | Path, dtype: torch.dtype = torch.float32, detector: Detector | None = None
+) -> dict[str, Any]:
     """What `FaceStudioPipeline(**parts)` takes, from a model folder; networks in `dtype`.
 
     Weights stored as fp16 are brought to `dtype`. Raises MissingWeights, BadModel.
     """
     folder = find_model(name)
     index = _read_index(folder)
+    config = _read_config(folder, index)
     parts = {part: _load_folder(folder, key, index, dtype) for part, key in FOLDERS.items()}
     parts |= {part: _load_towers(folder, key, index, dtype) for part, key in TOWERS.items()}
     for part, value in parts.items():
@@ -80,8 +83,8 @@ def load_parts(name: str | Path, dtype: torch.dtype = torch.float32) -> dict[str
     return parts | {
         "codec": _load_codec(folder, index, dtype),
         "identity_encoder": load_identity_encoder(folder),
-        "detector": DlibDetector(),
-        "config": _read_config(folder, index),
+        "detector": detector or DlibDetector(),
+        "config": config,
     }
 
 

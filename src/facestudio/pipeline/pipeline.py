@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from facestudio.errors import BadOption
 from facestudio.faces.align import align_face
-from facestudio.faces.detect import find_face
+from facestudio.faces.detect import Detector, find_face
 from facestudio.faces.embed import encoder_id
 from facestudio.faces.identity import Identity, load_identity
 from facestudio.guidance.attention import GuidanceContext
@@ -46,12 +46,20 @@ class FaceStudioPipeline(Parts):
     """Draw people from one photo each, in the manner of words, of a style picture, or of both."""
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, torch_dtype: torch.dtype = torch.float32) -> Self:
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        torch_dtype: torch.dtype = torch.float32,
+        detector: Detector | None = None,
+    ) -> Self:
         """The pipeline in a model folder, of a shipped model ("mini") or of a hub's.
 
-        A hub is asked only for what is not on this machine. Raises MissingWeights, BadModel.
+        A hub is asked only for what is not on this machine. torch_dtype: of the networks, whatever
+        the stored weights have. detector: finds faces in place of dlib's.
+        Raises MissingWeights, BadModel.
         """
-        return cls(**load_parts(name, torch_dtype))
+        return cls(**load_parts(name, torch_dtype, detector))
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a model folder that `from_pretrained` reads; `half` stores weights as fp16."""

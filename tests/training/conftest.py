@@ -1,0 +1,54 @@
+"""A prepared set in the small: four people with two photos and a drawing each, and two scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facestudio.data.shards import Sample, write_json, write_shard
+from tests.data.conftest import picture_bytes
+
+CHANNELS, CELLS, IDENTITY_DIM, STYLE_DIM, PX = 4, 4, 6, 8, 32
+
+
+def make_sample(key: str, seed: int, **record) -> Sample:
+    rng = np.random.default_rng(seed)
+    seen = record.pop("seen", True)
+    latents = rng.standard_normal((CHANNELS, CELLS, CELLS))
+    eyes = np.array([[0.375, 0.475], [0.625, 0.475]]) * PX
+    arrays = {
+        "latents": latents, "latents_flipped": latents[..., ::-1],
+        "identity": rng.standard_normal(IDENTITY_DIM) * seen,
+        "style": rng.standard_normal(STYLE_DIM), "mask": np.zeros((CELLS, CELLS)),
+        "eyes": eyes if seen else np.full((2, 2), np.nan), "box": np.zeros(4),
+    }
+    full = {"key": key, "source": "toy", "split": "train", "has_face": seen, **record}
+    return Sample(arrays, picture_bytes(seed, PX), full)
+
+
+def person_samples(person: int) -> list[Sample]:
+    """Two photos and a drawing; person 3 is held out."""
+    split = "test" if person == 3 else "train"
+    shared = {"person": f"p{person}", "split": split}
+    return [
+        make_sample(f"p{person}_a", 10 * person, **shared, captions=[f"a photo of man {person}"]),
+        make_sample(f"p{person}_b", 10 * person + 1, **shared, captions=[f"a woman with hat {person}"]),
+        make_sample(
+            f"p{person}_a_ink", 10 * person + 2, **shared, kind="drawn", captions=["an ink drawing"]
+        ),
+    ]
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """The folder of the set."""
+    samples = [sample for person in range(4) for sample in person_samples(person)]
+    samples += [
+        make_sample(f"s{i}", 90 + i, seen=False, source="scenes", captions=["a red ball"])
+        for i in range(2)
+    ]
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_json(folder / "dataset.json", {"format": 1})
+    write_shard(folder, "000-00000", samples)
+    return folder

@@ -1,0 +1,178 @@
+"""The loop: exact resume, schedule, averages, checkpoints that survive, refusals."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from facestudio.errors import BadOption
+from facestudio.training import loop as module
+from facestudio.training.loop import LoopSettings, Trainer, batch_rng, learning_rate
+
+
+class LineTask:
+    """Fit y = 2x + 1 from noisy points."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(1, 4), nn.Dropout(0.1), nn.Linear(4, 1))
+        self.seen: list[float] = []
+
+    def batch(self, rng, size):
+        x = torch.from_numpy(rng.standard_normal((size, 1)).astype(np.float32))
+        self.seen.append(float(x[0]))
+        return {"x": x, "y": 2 * x + 1}
+
+    def loss(self, model, batch):
+        return (model(batch["x"]) - batch["y"]).square().mean(), {"mean_x": float(batch["x"].mean())}
+
+    def samples(self, model):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def export(self, model, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(model.state_dict(), folder / "line.pt")
+
+
+@pytest.fixture
+def settings(tmp_path) -> LoopSettings:
+    return LoopSettings(
+        out=tmp_path / "run", steps=12, batch=4, lr=1e-2, warmup=2, save_every=4, log_every=4
+    )
+
+
+def train(settings: LoopSettings) -> tuple[LineTask, Trainer]:
+    task = LineTask()
+    trainer = Trainer(task, settings, {"loop": {"lr": settings.lr}})
+    trainer.train()
+    return task, trainer
+
+
+def weights_of(trainer: Trainer) -> list[torch.Tensor]:
+    both = (trainer.accelerator.unwrap_model(trainer.model), trainer.average)
+    return [p.detach().clone() for model in both for p in model.state_dict().values()]
+
+
+def test_killed_and_resumed_equals_never_killed(settings):
+    _, whole = train(settings)
+    cut = replace(settings, out=settings.out.with_name("cut"))
+    task = LineTask()
+    first = Trainer(task, cut, {})
+    real = first.advance
+
+    def dies():  # in step 7, when the last checkpoint is of step 4
+        if first.step == 6:
+            raise MemoryError
+        return real()
+
+    first.advance = dies
+    with pytest.raises(MemoryError):
+        first.train()
+    _, second = train(cut)
+    for a, b in zip(weights_of(whole), weights_of(second), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_ctrl_c_keeps_the_step_it_stopped_at(settings):
+    trainer = Trainer(LineTask(), settings, {})
+    real = trainer.advance
+
+    def interrupted():
+        if trainer.step == 5:
+            raise KeyboardInterrupt
+        return real()
+
+    trainer.advance = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer.checkpoints()[-1].name == "step-0000005"
+
+
+def test_batches_depend_on_seed_step_and_process_alone():
+    same = [batch_rng(1, 2, 0, 0).random() for _ in range(2)]
+    assert same[0] == same[1]
+    others = {batch_rng(*numbers).random() for numbers in [(1, 2, 0, 0), (1, 3, 0, 0), (1, 2, 1, 0)]}
+    assert len(others) == 3
+
+
+def test_learning_rate_warms_up_stays_and_falls_to_zero(settings):
+    long = replace(settings, steps=100, warmup=10, decay=0.5, lr=1.0)
+    rates = [learning_rate(step, long) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:50] == [1.0] * 40
+    assert rates[75] == pytest.approx(0.5, abs=0.01)
+    assert rates[99] < 0.01
+
+
+def test_training_learns_and_exports_the_average(settings):
+    _, trainer = train(replace(settings, steps=300, lr=5e-2, ema=0.9))
+    exported = torch.load(settings.out / "export" / "line.pt", weights_only=True)
+    average = trainer.average.state_dict()
+    assert all(torch.equal(exported[name], average[name]) for name in average)
+    x = torch.tensor([[0.0], [1.0]])
+    assert torch.allclose(trainer.average(x), 2 * x + 1, atol=0.3)
+
+
+def test_without_average_the_trained_weights_are_exported(settings):
+    _, trainer = train(replace(settings, ema=0.0))
+    model = trainer.accelerator.unwrap_model(trainer.model).state_dict()
+    exported = torch.load(settings.out / "export" / "line.pt", weights_only=True)
+    assert all(torch.equal(exported[name], model[name]) for name in model)
+
+
+def test_accumulation_sees_as_many_samples(settings):
+    task, _ = train(replace(settings, steps=2, accumulation=2))
+    assert len(task.seen) == 4
+
+
+def test_only_the_last_checkpoints_are_kept(settings):
+    _, trainer = train(settings)
+    assert [path.name for path in trainer.checkpoints()] == ["step-0000008", "step-0000012"]
+
+
+def test_full_disk_keeps_the_last_good_checkpoint(settings, monkeypatch):
+    _, trainer = train(settings)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.torch, "save", full)
+    trainer.step = 13
+    with pytest.warns(UserWarning, match=r"step 13 could not be written.*step-0000012"):
+        trainer.save()
+    assert trainer.checkpoints()[-1].name == "step-0000012"
+    assert not list(settings.out.glob(".*.partial"))
+
+
+def test_a_half_written_checkpoint_is_not_resumed(settings):
+    _, trainer = train(settings)
+    (settings.out / "step-0000099").mkdir()
+    assert trainer.checkpoints()[-1].name == "step-0000012"
+
+
+def test_report_gets_means_and_speed(settings):
+    told = []
+    Trainer(LineTask(), settings, {}).train(lambda step, figures: told.append((step, figures)))
+    assert [step for step, _ in told] == [4, 8, 12]
+    figures = told[0][1]
+    assert {"loss", "lr", "grad_norm", "mean_x", "samples_per_second"} <= set(figures)
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_curves_and_samples_reach_tensorboard(settings):
+    pytest.importorskip("tensorboard", reason="needs the extra facestudio[train]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(replace(settings, sample_every=6))
+    events = EventAccumulator(str(settings.out / "curves"), size_guidance={"images": 0})
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [4, 8, 12]
+    assert [event.step for event in events.Images("samples")] == [6, 12]
+
+
+def test_batch_that_does_not_divide_is_refused(settings):
+    with pytest.raises(BadOption, match="must divide"):
+        Trainer(LineTask(), replace(settings, accumulation=3), {})
