@@ -29,6 +29,7 @@ from facestudio.errors import (
 from facestudio.images import (
     check_output,
     cover,
+    decode_picture,
     pad_reflect,
     read_metadata,
     read_picture,
@@ -196,7 +197,29 @@ def test_a_pil_picture_stays_as_it_was(gradient):
     assert source.getpixel((0, 0)) == (0, 0, 60)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_bytes_are_read_like_files(kind):
+    image = decode_picture(encoded(Image.fromarray(RED_LEFT), kind), "a")
+    assert image.mode == "RGB"
+    assert difference(image, RED_LEFT) < 12
+
+
 # Reading what is refused
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", b"\0\0\0\x18ftypheic"])
+def test_bytes_that_are_no_picture(data):
+    with pytest.raises(NotAPicture, match="upload 1") as caught:
+        decode_picture(data, "upload 1")
+    assert caught.value.file == "upload 1"
+    assert ("HEIC" in caught.value.message) == data.endswith(b"heic")
+
+
+def test_bytes_of_too_many_pixels():
+    with pytest.raises(TooLarge):
+        decode_picture(bomb(60_000), "a")
+    with pytest.raises(TooLarge):
+        decode_picture(encoded(Image.fromarray(RED_LEFT)), "a", max_pixels=9)
 
 
 @pytest.mark.parametrize("name", ["none.jpg", "a\0b.jpg", "x" * 300, "https://a.org/b.jpg"])

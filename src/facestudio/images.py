@@ -72,15 +72,9 @@ def decode_picture(data: bytes, name: str, *, max_pixels: int = 60_000_000) -> I
 
     Raises NotAPicture, TooLarge.
     """
-    Image.init()
-    try:
-        image = Image.open(io.BytesIO(data), formats=[n for n in READABLE if n in Image.OPEN])
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
-        raise TooLarge(f"{name} is too large: {problem}") from problem
-    except Exception as problem:  # decoders of broken files raise nearly anything
-        raise NotAPicture(f"{name} is not a picture that can be read") from problem
-    _check_pixels(image.size, max_pixels, Path(name))
-    return _decode(image, name, None)
+    with _open(io.BytesIO(data), Path(name)) as image:
+        _check_pixels(image.size, max_pixels, Path(name))
+        return _decode(image, name, Path(name))
 
 
 def write_picture(
@@ -108,8 +102,8 @@ def write_picture(
 
 def read_metadata(path: str | Path) -> dict[str, Any] | None:
     """What `write_picture` put inside the picture, or None. Raises MissingFile, NotAPicture."""
-    image = _open(Path(path))
-    with image:
+    path = Path(path)
+    with _open_file(path) as image:
         text: Any = image.info.get(METADATA_KEY)
         if text is None:
             comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
@@ -178,21 +172,25 @@ def pad_reflect(image: Image.Image, fraction: float) -> tuple[Image.Image, tuple
 
 
 def _read_file(path: Path, max_pixels: int) -> Image.Image:
-    with _open(path) as image:
+    with _open_file(path) as image:
         _check_pixels(image.size, max_pixels, path)
         return _decode(image, str(path), path)
 
 
-def _open(path: Path) -> Image.Image:
-    """The file's header read by Pillow; its pixels are not decoded yet."""
+def _open_file(path: Path) -> Image.Image:
     _check_file(path)
+    return _open(path, path)
+
+
+def _open(source: Path | io.BytesIO, name: Path) -> Image.Image:
+    """The header read by Pillow; the pixels are not decoded yet."""
     Image.init()
     try:
-        return Image.open(path, formats=[name for name in READABLE if name in Image.OPEN])
+        return Image.open(source, formats=[kind for kind in READABLE if kind in Image.OPEN])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
-        raise TooLarge(f"{path} is too large: {problem}", file=path) from problem
+        raise TooLarge(f"{name} is too large: {problem}", file=name) from problem
     except Exception as problem:  # decoders of broken files raise nearly anything
-        raise _not_a_picture(path) from problem
+        raise _not_a_picture(source, name) from problem
 
 
 def _check_file(path: Path) -> None:
@@ -210,14 +208,17 @@ def _check_file(path: Path) -> None:
         raise NotAPicture(f"{path} is empty (0 bytes)", file=path, hint="copy or download it again")
 
 
-def _not_a_picture(path: Path) -> NotAPicture:
-    with path.open("rb") as stream:
-        head = stream.read(12)
+def _not_a_picture(source: Path | io.BytesIO, name: Path) -> NotAPicture:
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            head = stream.read(12)
+    else:
+        head = source.getvalue()[:12]
     if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
         hint = "convert it to JPEG (phone: export or share as JPEG; terminal: heif-convert)"
-        return NotAPicture(f"{path} is a HEIC photo, whatever its name", file=path, hint=hint)
+        return NotAPicture(f"{name} is a HEIC photo, whatever its name", file=name, hint=hint)
     hint = "use JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF"
-    return NotAPicture(f"{path} is not a picture that can be read", file=path, hint=hint)
+    return NotAPicture(f"{name} is not a picture that can be read", file=name, hint=hint)
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int, path: Path | None) -> None:

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from facestudio.cli.app import app
+from facestudio.faces.encoder_folder import read_description
+from facestudio.faces.identity import Identity
+from facestudio.identities.store import IdentityStore
 
 PARTS = Path(__file__).parents[1] / "pipeline/conftest.py"
 
@@ -103,6 +107,16 @@ def couple(astronaut) -> Path:
     path = astronaut.with_name("couple.png")
     both.save(path)
     return path
+
+
+@pytest.fixture
+def anna(model, at_home) -> str:
+    """A saved person of the tiny model: no photo has to be searched for a face."""
+    described = read_description(model)
+    encoder = f"{described.name}@{described.version}"
+    vector = np.random.default_rng(1).standard_normal(described.dimension).astype(np.float32)
+    IdentityStore().add("anna", Identity(vector, encoder, described.compare_dim, vector[None]))
+    return "@anna"
 
 
 @pytest.fixture

@@ -63,7 +63,10 @@ class Calibration:
 class Recogniser(Protocol):
     """Whatever says how many numbers of its vectors are compared."""
 
-    compare_dim: int
+    @property
+    def compare_dim(self) -> int:
+        """The recogniser's numbers: the first so many of each vector."""
+        ...
 
 
 def calibrate(encoder: Recogniser, vectors: np.ndarray, people: Sequence[Any]) -> Calibration:

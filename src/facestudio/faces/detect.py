@@ -93,9 +93,10 @@ class DlibDetector:
     PASSES = ((960, 0.25), (480, 0.0), (1920, 0.25))
     MAX_ENLARGEMENT = 4.0
 
-    def __init__(self) -> None:
+    def __init__(self, passes: Sequence[tuple[int, float]] = PASSES) -> None:
         import dlib
 
+        self.passes = tuple(passes)
         predictor = packaged_model("shape_predictor_5_face_landmarks.dat")
         self._detector = dlib.get_frontal_face_detector()
         self._predictor = dlib.shape_predictor(str(predictor))
@@ -121,20 +122,20 @@ class DlibDetector:
 
     def _passes(self, side: int) -> Iterator[tuple[float, float]]:
         seen = set()
-        for target, threshold in self.PASSES:
+        for target, threshold in self.passes:
             scale = min(target / side, self.MAX_ENLARGEMENT)
             if scale not in seen:
                 seen.add(scale)
                 yield scale, threshold
 
 
-def find_faces(image: Image.Image, detector: Detector) -> list[Face]:
+def find_faces(image: Image.Image, detector: Detector, *, retry: bool = True) -> list[Face]:
     """The faces in the picture, left to right.
 
-    Where none is found (a tight crop), the picture is padded and searched once more.
+    Where none is found (a tight crop), the picture is padded and searched once more, if `retry`.
     """
     faces = detector.detect(image)
-    if not faces:
+    if not faces and retry:
         padded, (x, y) = pad_reflect(image, RETRY_PADDING)
         moved = (face.moved(-x, -y) for face in detector.detect(padded))
         faces = [face for face in moved if _eyes_inside(face, image.size)]
@@ -148,13 +149,14 @@ def find_face(
     largest: bool = False,
     min_px: int = MIN_FACE_PX,
     file: str | Path | None = None,
+    retry: bool = True,
 ) -> Face:
     """The one face of the picture that is at least `min_px` wide and high.
 
     `largest` takes the most central of the large ones where there are several. `file` is the
-    name used in errors. Raises NoFace, FaceTooSmall, SeveralFaces.
+    name used in errors; `retry` as in `find_faces`. Raises NoFace, FaceTooSmall, SeveralFaces.
     """
-    faces = find_faces(image, detector)
+    faces = find_faces(image, detector, retry=retry)
     name = f"{file or 'the picture'} ({image.width}×{image.height})"
     if not faces:
         hint = "use a photo where the face looks at the camera and is over 60 pixels wide"

@@ -125,7 +125,7 @@ class EncoderTask:
             total = total + settings.arcface_weight * arcface_loss(
                 pooled @ centres.T, batch["people"], settings.arcface_margin, settings.arcface_scale
             )
-        return total, {"cosine": float(cosine), "redraw": float(redraw)}
+        return total, {"cosine": cosine.item(), "redraw": redraw.item()}
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
         """Return crops above their small redrawn faces."""

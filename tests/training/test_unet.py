@@ -1,0 +1,185 @@
+"""The U-Net's trainer: who is paired with whom, what is dropped, canvases, learning, resume."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from facestudio.codec.patch import PatchCodec
+from facestudio.errors import BadOption
+from facestudio.guidance.hybrid import HybridGuidance
+from facestudio.settings import from_dict, load_settings
+from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.unet import (
+    GuidanceSettings,
+    NoiseSettings,
+    Settings,
+    UNetSettings,
+    UNetTask,
+    compose,
+    train,
+)
+from tests.training.conftest import CELLS, CHANNELS, IDENTITY_DIM, STYLE_DIM
+
+
+@pytest.fixture
+def settings(prepared, tmp_path) -> Settings:
+    return Settings(
+        data=(prepared,),
+        loop=LoopSettings(out=tmp_path / "run", steps=4, batch=6, lr=2e-3, warmup=1, save_every=2),
+        unet=UNetSettings((8, 16), 1, heads=2, norm_num_groups=4),
+        guidance=GuidanceSettings(3, 8),
+    )
+
+
+@pytest.fixture
+def task(settings) -> UNetTask:
+    return UNetTask(settings)
+
+
+def test_batch_has_the_shapes_of_the_set(task, rng):
+    batch = UNetTask(replace(task.settings, compose=0.0)).batch(rng, 5)
+    assert batch["latents"].shape == (5, CHANNELS, CELLS, CELLS)
+    assert batch["style"].shape == (5, 1, STYLE_DIM)
+    assert batch["identity"].shape == (5, 1, IDENTITY_DIM)
+
+
+def test_identity_is_a_photo_of_the_same_person(task, rng):
+    records = task.data.records
+    for target, face in task.pool.pick(rng, 200, 0.5):
+        if records[target]["source"] == "scenes":
+            assert face == target
+            continue
+        assert records[face]["person"] == records[target]["person"]
+        assert records[face].get("kind") != "drawn"
+
+
+@pytest.mark.parametrize(("same_photo", "wanted"), [(1.0, 1.0), (0.0, 0.0)])
+def test_same_photo_says_how_often_it_is_the_very_photo(task, rng, same_photo, wanted):
+    pairs = task.pool.pick(rng, 300, same_photo, only_photos=True)
+    assert np.mean([target == face for target, face in pairs]) == wanted
+
+
+def test_held_out_people_are_never_drawn(task, rng):
+    people = {task.data.records[i].get("person") for i, _ in task.pool.pick(rng, 500, 0.5)}
+    assert people == {"p0", "p1", "p2", None}
+
+
+def test_source_weights_change_how_often(settings, rng):
+    task = UNetTask(replace(settings, source_weights={"scenes": 0.0}))
+    sources = {task.data.records[i]["source"] for i, _ in task.pool.pick(rng, 200, 0.5)}
+    assert sources == {"toy"}
+
+
+def test_unknown_source_is_refused(settings):
+    with pytest.raises(BadOption, match="source_weights names laion"):
+        UNetTask(replace(settings, source_weights={"laion": 2.0}))
+
+
+def test_style_and_face_are_dropped_each_on_its_own(task, rng):
+    style, identity = task._drop(torch.ones(4000, 2), torch.ones(4000, 2), rng, people=1)
+    no_style, no_face = style.sum(1) == 0, identity.sum(1) == 0
+    assert float(no_style.float().mean()) == pytest.approx(0.64, abs=0.03)
+    assert float(no_face.float().mean()) == pytest.approx(0.10, abs=0.02)
+    assert float((no_style & no_face).float().mean()) == pytest.approx(0.064, abs=0.02)
+    assert set(style.unique().tolist()) == {0.0, 1.0}
+
+
+def test_canvas_puts_people_side_by_side_each_under_a_mask(rng):
+    latents = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    style, identity = torch.ones(4, 3), torch.arange(4.0).view(4, 1) + 1
+    batch = compose(latents, style, identity, people=2)
+    assert batch["latents"].shape == (2, 1, 2, 4)
+    assert batch["latents"][1, 0, 0].tolist() == [2, 2, 3, 3]
+    assert batch["masks"][:, 0].tolist() == [[1, 1, 0, 0], [0, 0, 1, 1]]
+    assert batch["identity"][:, :, 0].tolist() == [[1, 2, 0], [3, 4, 0]]
+    assert batch["style"].shape == (2, 3, 3)
+
+
+def test_composed_batches_train(settings, rng):
+    task = UNetTask(replace(settings, compose=1.0))
+    batch = task.batch(rng, 6)
+    assert batch["masks"].shape[0] in (2, 3)
+    loss, _ = task.loss(task.model, batch)
+    loss.backward()
+    assert all(p.grad is not None for p in task.model.guidance.parameters())
+
+
+@pytest.mark.parametrize("kind", ["v_prediction", "epsilon", "sample"])
+def test_target_is_what_the_scheduler_expects(settings, kind):
+    task = UNetTask(replace(settings, noise=NoiseSettings(prediction_type=kind)))
+    latents, noise = torch.randn(2, CHANNELS, CELLS, CELLS), torch.randn(2, CHANNELS, CELLS, CELLS)
+    t = torch.tensor([10, 700])
+    noisy = task.scheduler.add_noise(latents, noise, t)
+    alpha = task.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+    target = task._target(latents, noise, t)
+    rebuilt = {
+        "v_prediction": alpha.sqrt() * noisy - (1 - alpha).sqrt() * target,
+        "epsilon": (noisy - (1 - alpha).sqrt() * target) / alpha.sqrt(),
+        "sample": target,
+    }[kind]
+    assert torch.allclose(rebuilt, latents, atol=1e-3)
+
+
+def test_overfits_one_batch(settings, rng):
+    task = UNetTask(replace(settings, compose=0.0))
+    batch = task.batch(rng, 6)
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
+    losses = []
+    for step in range(60):
+        torch.manual_seed(step % 4)
+        loss, _ = task.loss(task.model, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-8:]) < 0.6 * np.mean(losses[:8])
+
+
+def test_killed_and_resumed_run_equals_a_whole_one(settings):
+    train(settings)
+    cut = replace(settings, loop=replace(settings.loop, out=settings.loop.out.with_name("cut")))
+    train(replace(cut, loop=replace(cut.loop, steps=2, decay=0.15)))  # its rates are the whole one's
+    train(cut)
+    one, two = (
+        UNet2DConditionModel.from_pretrained(s.loop.out / "export" / "unet").state_dict()
+        for s in (settings, cut)
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_export_starts_another_run(settings):
+    folder = train(settings)
+    task = UNetTask(replace(settings, init=folder))
+    own = HybridGuidance.from_pretrained(folder / "guidance").state_dict()
+    assert torch.equal(task.model.guidance.state_dict()["join.weight"], own["join.weight"])
+
+
+def test_samples_are_a_row_of_pictures(settings, tmp_path):
+    PatchCodec(channels=CHANNELS, widths=(4, 4, 4), blocks=1).save_pretrained(tmp_path / "codec")
+    task = UNetTask(replace(settings, codec=tmp_path / "codec"))
+    sheet = task.samples(task.model.eval())
+    assert sheet.shape == (8 * CELLS, 2 * 8 * CELLS, 3)  # the two held-out photos
+    assert sheet.dtype == np.uint8
+
+
+def test_unknown_key_is_refused_and_the_nearest_named(tmp_path):
+    path = tmp_path / "unet.toml"
+    path.write_text('data = ["set"]\ndrop_stlye = 0.5\n[loop]\nout = "run"\n')
+    with pytest.raises(BadOption, match="drop_style"):
+        load_settings(Settings, path)
+
+
+def test_defaults_are_the_papers(tmp_path):
+    plain = from_dict(Settings, {"data": ["set"], "loop": {"out": "run"}})
+    assert (plain.drop_style, plain.drop_face) == (0.64, 0.1)
+
+
+def test_trainer_logs_finite_losses(settings):
+    told = []
+    trainer = Trainer(UNetTask(settings), replace(settings.loop, log_every=1), {})
+    trainer.train(lambda step, figures: told.append(figures["loss"]))
+    assert len(told) == 4
+    assert np.isfinite(told).all()
