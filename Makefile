@@ -9,8 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 EXTRAS := train,evaluation,test
-# What mini is trained from (see docs/training.md) and where runs are written.
-RUNS ?= runs
+CODE := src tests benchmarks docs demo
 # 1 thread beats 2 while anything else is running on a small machine.
 THREADS ?= $(shell nproc)
 
@@ -31,13 +30,25 @@ install: $(CORE) ## the core packages into .venv (1.1 GB)
 demo: $(CORE) $(ASTRONAUT) ## a portrait of an astronaut in the manner of demo/style.png
 	$(BIN)/facestudio generate $(ASTRONAUT) --style demo/style.png --seed 1 --force -o demo/portrait.png
 
+##@ Train
+.PHONY: train-mini
+train-mini: $(FULL) ## prepare and train every part of mini from the tars in data/ (hours)
+	$(BIN)/facestudio prepare configs/mini/pictures.toml
+	$(BIN)/facestudio train codec configs/mini/codec.toml
+	$(BIN)/facestudio train encoder configs/mini/encoder.toml
+	$(BIN)/facestudio train towers configs/mini/towers.toml
+	$(BIN)/facestudio prepare configs/mini/prepare.toml
+	$(BIN)/facestudio train prior configs/mini/prior.toml
+	$(BIN)/facestudio train unet configs/mini/unet.toml
+
 ##@ Develop
 .PHONY: develop
 develop: $(FULL) ## core and what training, evaluation and tests need (1.7 GB)
 
 .PHONY: check
 check: $(FULL) ## style, types, the floors of the house
-	$(BIN)/ruff check src tests benchmarks docs demo
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -51,8 +62,8 @@ test-full: $(FULL) ## all tests, with Stable Diffusion 1.5 in its true shapes
 
 .PHONY: format
 format: $(FULL) ## put imports and lines in order
-	$(BIN)/ruff check --fix src tests benchmarks docs demo
-	$(BIN)/ruff format src tests benchmarks docs demo
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
 
 .PHONY: picture
 picture: $(FULL) ## draw the picture in docs/architecture.md again

@@ -15,7 +15,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SIDE = 512
 PAPER, INK = (242, 228, 203), (43, 38, 52)
-SKIN, BLUSH, HAIR, COAT, SKY = (236, 188, 150), (222, 128, 106), (92, 48, 40), (34, 87, 102), (233, 163, 94)  # fmt: skip
+SKIN, BLUSH, HAIR = (236, 188, 150), (222, 128, 106), (92, 48, 40)
+COAT, SKY = (34, 87, 102), (233, 163, 94)
 EYES_X, EYES_Y = (0.375, 0.625), 0.475  # the layout that portraits have here
 
 

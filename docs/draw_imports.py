@@ -16,7 +16,8 @@ PACKAGE = "facestudio"
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("doors", ("cli", "web", "server", "comfy")),
     ("saved people", ("identities",)),
-    ("makes and judges models", ("data", "training", "evaluation")),
+    ("makes and judges models", ("training", "evaluation")),
+    ("prepared sets", ("data",)),
     ("knows all parts", ("pipeline",)),
     ("vectors to tokens and latents", ("guidance", "prior", "codec")),
     ("pictures and words to vectors", ("faces", "encoders")),

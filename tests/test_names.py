@@ -55,8 +55,19 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "module", ["errors", "images", "settings", "faces.detect", "faces.align", "faces.identity",
-               "faces.regions", "faces.embed", "identities.store", "cli.app"],
+    "module",
+    [
+        "errors",
+        "images",
+        "settings",
+        "faces.detect",
+        "faces.align",
+        "faces.identity",
+        "faces.regions",
+        "faces.embed",
+        "identities.store",
+        "cli.app",
+    ],
 )
 def test_modules_below_the_models_load_no_torch(module):
     assert "torch" not in loaded_by(f"import facestudio.{module}")

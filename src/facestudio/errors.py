@@ -23,7 +23,7 @@
 The message says what was found and what was wanted; the hint says what to do next.
 """
 
-# ruff: noqa: N818  (a name says what was found, not that it is an error)
+
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,24 +14,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from facestudio.cli.app import app
+from facestudio.faces.detect import DlibDetector, Face
 from facestudio.faces.encoder_folder import read_description
 from facestudio.faces.identity import Identity
 from facestudio.identities.store import IdentityStore
+from tests.pipeline.conftest import encoder, make_picture, pipe
 
-PARTS = Path(__file__).parents[1] / "pipeline/conftest.py"
+__all__ = ["encoder", "make_picture", "pipe"]  # fixtures of the pipeline's tests, used here too
 
-
-def load_parts():
-    """The pipeline tests' tiny parts, by path."""
-    spec = importlib.util.spec_from_file_location("tiny_parts", PARTS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny_parts = load_parts()
-encoder, pipe = tiny_parts.encoder, tiny_parts.pipe  # fixtures
-make_picture = tiny_parts.make_picture
+TINY_PX = 58  # the tiny model's picture with the padding of a second look
 
 
 @dataclass(frozen=True)
@@ -73,14 +63,31 @@ def cli() -> Command:
     return run
 
 
+class BriefDetector:
+    """dlib's detector, loaded once for all tests; in the tiny model's pictures it sees nobody."""
+
+    def __init__(self) -> None:
+        self.dlib = DlibDetector()
+        self.name, self.licence = self.dlib.name, self.dlib.licence
+
+    def detect(self, image: Image.Image) -> list[Face]:
+        return self.dlib.detect(image) if max(image.size) > TINY_PX else []
+
+
+@pytest.fixture(scope="session")
+def detector() -> BriefDetector:
+    return BriefDetector()
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("model") / "tiny"
 
 
 @pytest.fixture
-def model(model_folder, request) -> Path:
+def model(model_folder, detector, monkeypatch, request) -> Path:
     """A model folder of tiny seeded parts, written once."""
+    monkeypatch.setattr("facestudio.pipeline.load.DlibDetector", lambda: detector)
     if not model_folder.exists():
         request.getfixturevalue("pipe").save_pretrained(model_folder)
     return model_folder
@@ -124,5 +131,3 @@ def swatch(at_home) -> Path:
     """A style picture of nobody."""
     make_picture(5, 64, 64).save("swatch.png")
     return Path("swatch.png")
-
-

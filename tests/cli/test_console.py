@@ -29,9 +29,9 @@ def test_bars_are_drawn_only_where_someone_watches(capsys, monkeypatch, watched)
     monkeypatch.setattr(console, "on_terminal", lambda: watched)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with console.waiting("loading"), console.progress_bar("drawing", 2) as advance:
-        advance()
-        advance()
+    with console.waiting("loading"), console.progress_bar("drawing", 2) as show:
+        show(1)
+        show(2, what="drawn")
     printed = capsys.readouterr()
     assert printed.out == ""
     assert bool(printed.err) == watched

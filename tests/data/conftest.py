@@ -50,4 +50,6 @@ def people_tar(tmp_path) -> Path:
 def scenes_tar(tmp_path) -> Path:
     """Two pictures without a person."""
     record = {"source": "scenes", "captions": ["a red ball on a table"], "split": "train"}
-    return write_tar(tmp_path / "scenes.tar.gz", {f"s{i}": (picture_bytes(i), record) for i in (1, 2)})
+    return write_tar(
+        tmp_path / "scenes.tar.gz", {f"s{i}": (picture_bytes(i), record) for i in (1, 2)}
+    )

@@ -35,7 +35,8 @@ def develop(tmp_path) -> DeveloperSettings:
 @pytest.fixture
 def settings(tmp_path, people_tar, scenes_tar, develop) -> PrepareSettings:
     sources = (
-        SourceSettings(people_tar, eyes=EYES, drawn=1.0), SourceSettings(scenes_tar, people=False)
+        SourceSettings(people_tar, eyes=EYES, drawn=1.0),
+        SourceSettings(scenes_tar, people=False),
     )
     return PrepareSettings(tmp_path / "set", sources, develop)
 
@@ -70,7 +71,8 @@ def test_drawn_copies_keep_the_person_and_say_their_look(settings):
     for i in drawn:
         record = data.records[i]
         photo = next(
-            j for j, other in enumerate(data.records)
+            j
+            for j, other in enumerate(data.records)
             if record["key"] == f"{other['key']}_{record['style']}"
         )
         assert np.array_equal(data.arrays["identity"][i], data.arrays["identity"][photo])

@@ -11,9 +11,13 @@ from tests.data.conftest import picture_bytes
 def make_sample(seed: int) -> Sample:
     rng = np.random.default_rng(seed)
     arrays = {
-        "latents": rng.standard_normal((2, 3, 3)), "latents_flipped": rng.standard_normal((2, 3, 3)),
-        "identity": rng.standard_normal(4), "style": rng.standard_normal(5),
-        "mask": np.zeros((3, 3)), "eyes": np.zeros((2, 2)), "box": np.zeros(4),
+        "latents": rng.standard_normal((2, 3, 3)),
+        "latents_flipped": rng.standard_normal((2, 3, 3)),
+        "identity": rng.standard_normal(4),
+        "style": rng.standard_normal(5),
+        "mask": np.zeros((3, 3)),
+        "eyes": np.zeros((2, 2)),
+        "box": np.zeros(4),
     }
     return Sample(arrays, picture_bytes(seed), {"key": f"k{seed}", "source": "toy"})
 
@@ -66,13 +70,25 @@ def test_damaged_shard_is_left_out_counted_and_named(folder):
     assert data.damaged == [str(folder / "000-00000")]
 
 
+def test_samples_with_broken_numbers_are_left_out_and_named(tmp_path):
+    broken = make_sample(1)
+    broken.arrays["identity"][0] = np.nan
+    write_json(tmp_path / "dataset.json", {})
+    write_shard(tmp_path, "a", [make_sample(0), broken, make_sample(2)])
+    with pytest.warns(UserWarning, match="a: k1 left out"):
+        data = PreparedSet([tmp_path], ("identity", "pictures"))
+    assert [record["key"] for record in data.records] == ["k0", "k2"]
+    wanted = PreparedSet([tmp_path], ("pictures",)).picture(2)
+    assert np.array_equal(data.picture(1), wanted)
+
+
 def test_half_written_shards_are_not_there(folder):
     (folder / "000-00002.safetensors").write_bytes(b"no records beside it")
     assert shard_names(folder) == ["000-00000", "000-00001"]
 
 
 def test_a_folder_that_is_no_set_is_refused(tmp_path):
-    with pytest.raises(MissingFile, match="no dataset.json"):
+    with pytest.raises(MissingFile, match=r"no dataset\.json"):
         PreparedSet([tmp_path], ("latents",))
 
 

@@ -17,10 +17,13 @@ def make_sample(key: str, seed: int, **record) -> Sample:
     latents = rng.standard_normal((CHANNELS, CELLS, CELLS))
     eyes = np.array([[0.375, 0.475], [0.625, 0.475]]) * PX
     arrays = {
-        "latents": latents, "latents_flipped": latents[..., ::-1],
+        "latents": latents,
+        "latents_flipped": latents[..., ::-1],
         "identity": rng.standard_normal(IDENTITY_DIM) * seen,
-        "style": rng.standard_normal(STYLE_DIM), "mask": np.zeros((CELLS, CELLS)),
-        "eyes": eyes if seen else np.full((2, 2), np.nan), "box": np.zeros(4),
+        "style": rng.standard_normal(STYLE_DIM),
+        "mask": np.zeros((CELLS, CELLS)),
+        "eyes": eyes if seen else np.full((2, 2), np.nan),
+        "box": np.zeros(4),
     }
     full = {"key": key, "source": "toy", "split": "train", "has_face": seen, **record}
     return Sample(arrays, picture_bytes(seed, PX), full)
@@ -32,7 +35,9 @@ def person_samples(person: int) -> list[Sample]:
     shared = {"person": f"p{person}", "split": split}
     return [
         make_sample(f"p{person}_a", 10 * person, **shared, captions=[f"a photo of man {person}"]),
-        make_sample(f"p{person}_b", 10 * person + 1, **shared, captions=[f"a woman with hat {person}"]),
+        make_sample(
+            f"p{person}_b", 10 * person + 1, **shared, captions=[f"a woman with hat {person}"]
+        ),
         make_sample(
             f"p{person}_a_ink", 10 * person + 2, **shared, kind="drawn", captions=["an ink drawing"]
         ),

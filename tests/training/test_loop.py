@@ -27,7 +27,9 @@ class LineTask:
         return {"x": x, "y": 2 * x + 1}
 
     def loss(self, model, batch):
-        return (model(batch["x"]) - batch["y"]).square().mean(), {"mean_x": float(batch["x"].mean())}
+        return (model(batch["x"]) - batch["y"]).square().mean(), {
+            "mean_x": float(batch["x"].mean())
+        }
 
     def samples(self, model):
         return np.zeros((4, 4, 3), np.uint8)
@@ -94,7 +96,9 @@ def test_ctrl_c_keeps_the_step_it_stopped_at(settings):
 def test_batches_depend_on_seed_step_and_process_alone():
     same = [batch_rng(1, 2, 0, 0).random() for _ in range(2)]
     assert same[0] == same[1]
-    others = {batch_rng(*numbers).random() for numbers in [(1, 2, 0, 0), (1, 3, 0, 0), (1, 2, 1, 0)]}
+    others = {
+        batch_rng(*numbers).random() for numbers in [(1, 2, 0, 0), (1, 3, 0, 0), (1, 2, 1, 0)]
+    }
     assert len(others) == 3
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from facestudio.codec.patch import PatchCodec
+from facestudio.data.shards import PreparedSet
 from facestudio.encoders.image_towers import ImageTowerConfig, ImageTowers
 from facestudio.encoders.text_towers import TextTowerConfig, TextTowers
 from facestudio.errors import BadOption
@@ -15,7 +16,7 @@ from facestudio.faces.encoder_folder import NetworkConfig
 from facestudio.prior.prior import EmbeddingPrior
 from facestudio.training import codec, encoder, prior, towers
 from facestudio.training.loop import LoopSettings
-from facestudio.training.sampling import WeightedPicker
+from facestudio.training.sampling import WeightedPicker, pick_pictures
 
 VIT = ImageTowerConfig("vit", 16, output_dim=4, width=8, layers=(1,), heads=2, patch=8)
 TEXT = TextTowerConfig(output_dim=4, width=8, layers=1, heads=2, context_length=12)
@@ -34,13 +35,17 @@ def losses_of(module, settings) -> list[float]:
 
 @pytest.fixture
 def codec_settings(prepared, loop) -> codec.Settings:
-    return codec.Settings((prepared,), loop, channels=6, widths=(8, 8, 8), blocks=1, fit_pictures=64)
+    return codec.Settings(
+        (prepared,), loop, channels=6, widths=(8, 8, 8), blocks=1, fit_pictures=64
+    )
 
 
 def test_codec_learns_and_keeps_its_encoder(codec_settings, loop):
     folder = codec.train(codec_settings)
     before = PatchCodec.from_pretrained(folder / "codec")
-    longer = replace(codec_settings, init=folder / "codec", loop=replace(loop, steps=80, resume=False))
+    longer = replace(
+        codec_settings, init=folder / "codec", loop=replace(loop, steps=80, resume=False)
+    )
     told = losses_of(codec, longer)
     after = PatchCodec.from_pretrained(folder / "codec")
     assert np.mean(told[-5:]) < 0.9 * np.mean(told[:5])
@@ -65,7 +70,8 @@ def test_towers_export_what_the_pipeline_loads(tower_folder):
 
 def test_towers_learn_to_tell_captions_apart(prepared, loop):
     told = losses_of(
-        towers, towers.Settings((prepared,), replace(loop, steps=60), (VIT,), (TEXT,), hidden_faces=0.0)
+        towers,
+        towers.Settings((prepared,), replace(loop, steps=60), (VIT,), (TEXT,), hidden_faces=0.0),
     )
     assert np.mean(told[-10:]) < 0.8 * np.mean(told[:5])
 
@@ -80,7 +86,11 @@ def test_extra_words_become_whole_words(prepared, loop, tmp_path):
 
 def test_prior_trains_on_captions_and_exports(prepared, loop, tower_folder):
     settings = prior.Settings(
-        (prepared,), tower_folder, replace(loop, out=loop.out / "prior", steps=40), width=16, layers=1,
+        (prepared,),
+        tower_folder,
+        replace(loop, out=loop.out / "prior", steps=40),
+        width=16,
+        layers=1,
         heads=2,
     )
     told = losses_of(prior, settings)
@@ -134,6 +144,19 @@ def test_augmented_crops_stay_in_range_and_mirror():
     changed = encoder.augment(crops, mirrored)
     assert changed.shape == crops.shape
     assert float(changed.abs().max()) <= 1
+
+
+def test_damaged_pictures_are_replaced_counted_and_named(prepared):
+    data = PreparedSet([prepared], ("pictures",))
+    _, begin, end = data._spans[0]
+    data._bytes[0] = data._bytes[0].copy()
+    data._bytes[0][begin:end] = 0
+    picker = WeightedPicker(np.arange(len(data)) < 2, ["toy"] * len(data), {})
+    with pytest.warns(UserWarning, match="p0_a left out"):
+        indices, pictures = pick_pictures(data, picker, np.random.default_rng(0), 6)
+    assert indices == [1] * 6
+    assert len(pictures) == 6
+    assert data.damaged == ["p0_a"]
 
 
 def test_picker_follows_weights_and_refuses_nothing_left():

@@ -141,7 +141,9 @@ def test_overfits_one_batch(settings, rng):
 def test_killed_and_resumed_run_equals_a_whole_one(settings):
     train(settings)
     cut = replace(settings, loop=replace(settings.loop, out=settings.loop.out.with_name("cut")))
-    train(replace(cut, loop=replace(cut.loop, steps=2, decay=0.15)))  # its rates are the whole one's
+    train(
+        replace(cut, loop=replace(cut.loop, steps=2, decay=0.15))
+    )  # its rates are the whole one's
     train(cut)
     one, two = (
         UNet2DConditionModel.from_pretrained(s.loop.out / "export" / "unet").state_dict()

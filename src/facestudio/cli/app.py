@@ -12,6 +12,7 @@ from facestudio.cli.exits import Door, help_if_alone
 from facestudio.cli.generate import generate
 from facestudio.cli.identity import identity_app
 from facestudio.cli.info import info
+from facestudio.cli.init import init
 from facestudio.cli.workshop import evaluate, prepare, train_app
 
 HELP = "Portraits of a person from one photo: words, a style picture, or both."
@@ -27,6 +28,7 @@ app.command()(info)
 app.add_typer(identity_app, name="identity")
 app.command()(prepare)
 app.add_typer(train_app, name="train")
+app.command()(init)
 app.command()(evaluate)
 app.command()(calibrate)
 

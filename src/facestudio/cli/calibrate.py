@@ -1,4 +1,4 @@
-"""`facestudio calibrate`: what two strangers score by an encoder, so that likeness can start at 0."""
+"""`facestudio calibrate`: what strangers score by an encoder, so that likeness starts at 0."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def calibrate(
     described = read_description(encoder)
     with waiting("reading the prepared sets"):
         vectors, people = _read_faces(prepared, described.dimension)
-    measured = measure_calibration(vectors, people, described.compare_dim)
+    measured = measure_calibration(described, vectors, people)
     write_description(encoder, replace(described, calibration=measured.to_dict()))
     figures = {
         "encoder": f"{described.name}@{described.version}",

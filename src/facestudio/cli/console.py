@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ def print_json(value: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def print_table(rows: list[tuple[str, ...]]) -> None:
+def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Rows of text in columns as wide as their widest cell."""
     if not rows:
         return
@@ -44,14 +44,21 @@ def waiting(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar of `total` steps on a terminal; the caller calls what it gets once a step."""
+def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal; the caller calls `show(done, total)`, with `what=` for new words.
+
+    Elsewhere nothing is drawn.
+    """
     if not on_terminal():
-        yield lambda: None
+        yield lambda done, total=None, *, what=None: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+
+        def show(done: int, total: int | None = None, *, what: str | None = None) -> None:
+            progress.update(task, completed=done, total=total, description=what)
+
+        yield show

@@ -45,13 +45,19 @@ class Door(TyperGroup):
     """The command group that turns every known failure into its exit code and printed form."""
 
     def main(
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
     ) -> Any:
-        """Run one command and leave with its exit code."""
+        """Run one command and leave with its exit code; the form is Typer's."""
         words = list(sys.argv[1:] if args is None else args)
-        extra["standalone_mode"] = False
+        name = prog_name or "facestudio"
         try:
-            sys.exit(super().main(args=words, prog_name=prog_name or "facestudio", **extra) or 0)
+            sys.exit(super().main(words, name, complete_var, standalone_mode=False, **extra) or 0)
         except (Exception, KeyboardInterrupt) as problem:
             sys.exit(_report(problem, as_json="--json" in words))
 

@@ -93,22 +93,22 @@ def _draw_batches(pipe: FaceStudioPipeline, people: Any, call: Call) -> Iterator
         options["regions"] = [person.region for person in call.placed]
     steps = options.get("num_inference_steps", DEFAULT_STEPS)
     starts = range(0, call.count, BATCH)
-    with progress_bar("drawing", steps * len(starts)) as advance:
-        for start in starts:
+    with progress_bar("drawing", steps * len(starts)) as show:
+        for number, start in enumerate(starts):
             yield pipe(
                 people,
                 **options,
                 seed=call.seed + start,
                 num_images_per_prompt=min(BATCH, call.count - start),
-                callback_on_step_end=_step_callback(advance),
+                callback_on_step_end=_step_callback(show, number * steps),
             )
 
 
-def _step_callback(advance: Callable[[], None]) -> Callable[..., dict[str, Any]]:
-    """Diffusers' form of a callback, moving the bar on."""
+def _step_callback(show: Callable[..., None], before: int) -> Callable[..., dict[str, Any]]:
+    """Diffusers' form of a callback, moving the bar on; `before` steps were taken before."""
 
     def on_step_end(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        advance()
+        show(before + step + 1)
         return kwargs
 
     return on_step_end

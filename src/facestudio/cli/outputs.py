@@ -15,8 +15,8 @@ def plan_outputs(
 ) -> list[Path]:
     """The paths of `count` pictures: `out` itself, or `out` with -1, -2, … before its suffix.
 
-    A folder takes `portrait.png`. A picture that FaceStudio wrote is replaced; any other file only with `force`, and one of
-    `inputs` never. Raises BadOutput.
+    A folder takes `portrait.png`. A picture that FaceStudio wrote is replaced; any other file only
+    with `force`, and one of `inputs` never. Raises BadOutput.
     """
     paths = _numbered(_inside_folder(out), count)
     taken = {path.resolve() for path in inputs}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facestudio.cli.console import on_terminal, print_json, print_table
+from facestudio.cli.console import on_terminal, print_json, print_table, progress_bar
 from facestudio.cli.exits import help_if_alone, saying_what_is_kept
 
 train_app = typer.Typer(
@@ -91,9 +91,7 @@ _add_trainer("codec", "the codec between pictures and latents")
 _add_trainer("encoder", "the identity encoder")
 
 
-def _train(
-    part: str, config: Path, overrides: list[str], dry_run: bool, as_json: bool
-) -> None:
+def _train(part: str, config: Path, overrides: list[str], dry_run: bool, as_json: bool) -> None:
     from facestudio.settings import load_settings
 
     trainer = import_module(f"facestudio.training.{part}")
@@ -103,7 +101,10 @@ def _train(
         return
     started = time.perf_counter()
     out: Path = settings.loop.out
-    with saying_what_is_kept(lambda: _kept_of_training(out)), _reports(settings) as report:
+    with (
+        saying_what_is_kept(lambda: _kept_of_training(out)),
+        _reports(settings.loop.steps) as report,
+    ):
         exported = trainer.train(settings, report)
     _print_result({"exported": str(exported)}, out, time.perf_counter() - started, as_json)
 
@@ -116,19 +117,16 @@ def _kept_of_training(out: Path) -> str:
 
 
 @contextmanager
-def _reports(settings: Any) -> Iterator[Callable[[int, dict[str, float]], None]]:
+def _reports(steps: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     """What the loop calls with its figures: a bar on a terminal, else a line each time."""
-    if not on_terminal():
-        yield lambda step, figures: typer.echo(f"step {step}: {_figures_text(figures)}", err=True)
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+    with progress_bar("training", steps) as show:
 
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("training", total=settings.loop.steps)
-        yield lambda step, figures: progress.update(
-            bar, completed=step, description=_figures_text(figures)
-        )
+        def report(step: int, figures: dict[str, float]) -> None:
+            show(step, what=_figures_text(figures))
+            if not on_terminal():
+                typer.echo(f"step {step}: {_figures_text(figures)}", err=True)
+
+        yield report
 
 
 def _figures_text(figures: dict[str, float]) -> str:
@@ -143,16 +141,25 @@ def evaluate(
 ) -> None:
     """Measure a model: likeness beside real pairs and strangers, and the other tables."""
     from facestudio import evaluation
-    from facestudio.settings import load_settings, to_dict
+    from facestudio.settings import load_settings
 
     settings = load_settings(evaluation.EvaluationSettings, config, overrides or ())
     if dry_run:
         _print_settings(settings, as_json)
         return
     started = time.perf_counter()
-    with saying_what_is_kept(lambda: f"finished tables are kept in {settings.out}"):
-        report = evaluation.evaluate(settings)
-    _print_result(to_dict(report), settings.out, time.perf_counter() - started, as_json)
+    with (
+        saying_what_is_kept(lambda: f"the pictures made so far are kept in {settings.out}"),
+        progress_bar("making pictures") as show,
+    ):
+        report = evaluation.evaluate(settings, show)
+    seconds = time.perf_counter() - started
+    if as_json:
+        answer = {"ok": True, "out": str(settings.out), "report": report.to_dict()}
+        print_json({**answer, "seconds": round(seconds, 3)})
+        return
+    typer.echo(report.to_markdown())
+    typer.echo(f"{settings.out}  {seconds:.1f} seconds")
 
 
 def _print_settings(settings: Any, as_json: bool) -> None:

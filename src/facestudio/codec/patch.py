@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class PatchCodec(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class PatchCodec(ModelMixin, ConfigMixin):
     """Encode pixels (B, 3, H, W) in -1...1 to latents (B, channels, H/factor, W/factor) and back.
 
     H and W must be multiples of `factor`. Fresh weights are an untrained basis: use
@@ -29,7 +29,11 @@ class PatchCodec(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     @register_to_config
     def __init__(
-        self, factor: int = 8, channels: int = 16, widths: tuple[int, ...] = (128, 96, 64), blocks: int = 2
+        self,
+        factor: int = 8,
+        channels: int = 16,
+        widths: tuple[int, ...] = (128, 96, 64),
+        blocks: int = 2,
     ) -> None:
         super().__init__()
         self.factor = factor
@@ -68,20 +72,24 @@ class PatchCodec(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 class Refiner(nn.Module):
-    """Residual picture (B, 3, H, W) from latents: blocks at each scale, doubling by pixel shuffle."""
+    """Residual picture (B, 3, H, W) of latents: blocks at each scale, doubled by pixel shuffle."""
 
     def __init__(self, channels: int, factor: int, widths: tuple[int, ...], blocks: int) -> None:
         super().__init__()
         if 2 ** len(widths) != factor:
-            raise ValueError(f"factor {factor} needs {factor.bit_length() - 1} widths, got {widths}")
+            raise ValueError(
+                f"factor {factor} needs {factor.bit_length() - 1} widths, got {widths}"
+            )
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         stages: list[nn.Module] = []
+        last = self.stem
         for width, following in zip(widths, (*widths[1:], 3), strict=True):
-            stages += [RefineBlock(width) for _ in range(blocks)]
-            stages += [nn.Conv2d(width, 4 * following, 3, padding=1), nn.PixelShuffle(2)]
+            last = nn.Conv2d(width, 4 * following, 3, padding=1)
+            stages += [*(RefineBlock(width) for _ in range(blocks)), last, nn.PixelShuffle(2)]
         self.stages = nn.Sequential(*stages)
-        nn.init.zeros_(stages[-2].weight)
-        nn.init.zeros_(stages[-2].bias)
+        nn.init.zeros_(last.weight)  # a fresh decoder is the linear one
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.stages(self.stem(latents))
@@ -99,7 +107,9 @@ class RefineBlock(nn.Module):
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
-def fit_patch_codec(batches: Iterable[Tensor], whitening: float = 0.5, **config: object) -> PatchCodec:
+def fit_patch_codec(
+    batches: Iterable[Tensor], whitening: float = 0.5, **config: object
+) -> PatchCodec:
     """Return a codec whose encoder is the principal components of the patches of `batches`.
 
     Each batch is pixels (B, 3, H, W) in -1...1. The decoder's learned part starts at zero.

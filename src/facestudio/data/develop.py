@@ -30,7 +30,16 @@ from facestudio.faces.embed import load_identity_encoder
 from facestudio.images import cover, decode_picture
 
 RECORD_KEYS = (
-    "source", "person", "kind", "split", "attributes", "style", "age", "gender", "ethnicity", "smile",
+    "source",
+    "person",
+    "kind",
+    "split",
+    "attributes",
+    "style",
+    "age",
+    "gender",
+    "ethnicity",
+    "smile",
 )
 MASK_CELL_PX = 8
 
@@ -90,7 +99,9 @@ class Developer:
         found = self._known_eyes(raw, image, eyes) if people else None
         record = self._record(raw, has_face=found is not None)
         if found is None:
-            return Negative(cover(image, self.settings.size, self.settings.size), None, None, record)
+            return Negative(
+                cover(image, self.settings.size, self.settings.size), None, None, record
+            )
         crop = align_face(image, found)
         framed, eyes_px = self._frame(image, found, reframe)
         return Negative(framed, eyes_px, crop, record, raw.picture if framed is image else None)
@@ -133,7 +144,10 @@ class Developer:
             return np.array(eyes, np.float32) * np.array([image.width, image.height], np.float32)
         try:
             face = find_face(
-                image, self.detector, largest=True, min_px=self.settings.min_face_px,
+                image,
+                self.detector,
+                largest=True,
+                min_px=self.settings.min_face_px,
                 retry=not self.settings.detect_px,
             )
         except (NoFace, FaceTooSmall):
@@ -165,9 +179,9 @@ class Developer:
         if self.encoder is None:
             return np.zeros((len(negatives), 1), np.float32)
         vectors = np.zeros((len(negatives), self.encoder.dimension), np.float32)
-        found = [i for i, negative in enumerate(negatives) if negative.crop is not None]
-        if found:
-            vectors[found] = self.encoder.embed(np.stack([negatives[i].crop for i in found]))
+        crops = {i: n.crop for i, n in enumerate(negatives) if n.crop is not None}
+        if crops:
+            vectors[list(crops)] = self.encoder.embed(np.stack(list(crops.values())))
         return vectors
 
     @torch.no_grad()
@@ -195,15 +209,19 @@ class Developer:
         if negative.eyes is None:
             nothing = np.float32("nan")
             return {
-                "eyes": np.full((2, 2), nothing), "box": np.full(4, nothing),
+                "eyes": np.full((2, 2), nothing),
+                "box": np.full(4, nothing),
                 "mask": np.zeros((cells, cells), np.uint8),
             }
         mask = face_mask(size, size, negative.eyes, self.settings.mask_margin)
         rows, columns = np.nonzero(mask)
-        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else [0] * 4
+        box = (
+            [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else [0] * 4
+        )
         share = mask.reshape(cells, MASK_CELL_PX, cells, MASK_CELL_PX).mean((1, 3))
         return {
-            "eyes": negative.eyes, "box": np.array(box, np.float32),
+            "eyes": negative.eyes,
+            "box": np.array(box, np.float32),
             "mask": (share >= 0.5).astype(np.uint8),
         }
 

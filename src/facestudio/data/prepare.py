@@ -117,7 +117,9 @@ def _run(jobs: list[Job], settings: PrepareSettings) -> Iterator[str]:
         return
     context = get_context("spawn")
     with ProcessPoolExecutor(
-        settings.processes, mp_context=context, initializer=_start_worker,
+        settings.processes,
+        mp_context=context,
+        initializer=_start_worker,
         initargs=(settings.develop, settings.threads),
     ) as pool:
         futures = [pool.submit(_work, job, settings.out) for job in jobs]
@@ -165,7 +167,10 @@ def _write_part(job: Job, out: Path, developer: Developer) -> str:
 
 
 def _develop(
-    batch: list[RawSample], source: SourceSettings, developer: Developer, left_out: list[dict[str, str]]
+    batch: list[RawSample],
+    source: SourceSettings,
+    developer: Developer,
+    left_out: list[dict[str, str]],
 ) -> list[Sample]:
     negatives = []
     for raw in batch:
@@ -196,7 +201,7 @@ def _claim_folder(settings: PrepareSettings) -> None:
         found = json.loads(path.read_text())["settings"]
         if found != wanted:
             raise BadOption(
-                f"{settings.out} holds a set made by other settings; choose another --out or remove it",
+                f"{settings.out} holds a set made by other settings; choose another folder",
                 file=path,
             )
         return

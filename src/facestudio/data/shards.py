@@ -12,7 +12,6 @@ complete, anything else is ignored and made again.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import warnings
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from facestudio.errors import BadModel, MissingFile
+from facestudio.images import decode_picture
 
 ARRAYS = {
     "latents": np.float16,  # (N, C, h, w); absent if no codec was given
@@ -39,6 +38,7 @@ ARRAYS = {
     "pictures": np.uint8,  # webp bytes, one picture after another
     "offsets": np.int64,  # (N + 1,): where each picture begins
 }
+MUST_BE_FINITE = {"latents", "latents_flipped", "identity", "style"}
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,16 @@ def write_json(path: Path, value: Any) -> None:
 
 def shard_names(folder: Path) -> list[str]:
     """Return the names of the complete shards of a prepared set, in order."""
-    return sorted(path.stem for path in folder.glob("*.safetensors") if path.with_suffix(".json").is_file())
+    return sorted(
+        path.stem for path in folder.glob("*.safetensors") if path.with_suffix(".json").is_file()
+    )
 
 
 class PreparedSet:
     """All samples of one or several prepared folders, in memory.
 
-    `arrays[name]` is stacked over all samples, `records` the list beside it. A damaged shard is
-    left out with a warning that names it and is counted in `damaged`.
+    `arrays[name]` is stacked over all samples, `records` the list beside it. A damaged shard or
+    sample is left out with a warning that names it, and listed in `damaged`.
     """
 
     def __init__(self, folders: Sequence[Path], keys: Sequence[str]) -> None:
@@ -99,7 +101,8 @@ class PreparedSet:
             self._read_folder(folder, stacks, with_pictures="pictures" in keys)
         if not self.records:
             raise BadModel(
-                f"no samples in {', '.join(map(str, folders))}", hint="run `facestudio prepare` first"
+                f"no samples in {', '.join(map(str, folders))}",
+                hint="run `facestudio prepare` first",
             )
         self.arrays = {key: np.concatenate(parts) for key, parts in stacks.items()}
 
@@ -107,17 +110,26 @@ class PreparedSet:
         return len(self.records)
 
     def picture(self, index: int) -> np.ndarray:
-        """Return picture `index` as uint8 (H, W, 3)."""
+        """Return picture `index` as uint8 (H, W, 3). Raises NotAPicture where it is damaged."""
         shard, begin, end = self._spans[index]
         data = self._bytes[shard][begin:end].tobytes()
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        return np.asarray(decode_picture(data, self.records[index]["key"]))
 
-    def _read_folder(self, folder: Path, stacks: dict[str, list[np.ndarray]], with_pictures: bool) -> None:
+    def leave_out(self, name: str, problem: str) -> None:
+        """Count and name, once, something damaged that training goes on without."""
+        if name not in self.damaged:
+            self.damaged.append(name)
+            warnings.warn(f"{name} left out: {problem}", stacklevel=2)
+
+    def _read_folder(
+        self, folder: Path, stacks: dict[str, list[np.ndarray]], with_pictures: bool
+    ) -> None:
         info = folder / "dataset.json"
         if not info.is_file():
             raise MissingFile(
                 f"{folder} is not a prepared set: it has no dataset.json",
-                file=info, hint="run `facestudio prepare` first",
+                file=info,
+                hint="run `facestudio prepare` first",
             )
         self.info = self.info or json.loads(info.read_text())
         for name in shard_names(folder):
@@ -126,14 +138,26 @@ class PreparedSet:
                 records = json.loads((folder / f"{name}.json").read_text())
                 chosen = {key: arrays[key] for key in stacks}
             except (SafetensorError, OSError, ValueError, KeyError) as problem:
-                self.damaged.append(f"{folder / name}")
-                warnings.warn(f"shard {folder / name} left out: {problem}", stacklevel=3)
+                self.leave_out(str(folder / name), str(problem))
                 continue
+            sound = self._sound_samples(name, records, chosen)
             for key, array in chosen.items():
-                stacks[key].append(array)
+                stacks[key].append(array[sound])
             if with_pictures:
                 offsets = arrays["offsets"]
-                spans = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-                self._spans += [(len(self._bytes), begin, end) for begin, end in spans]
+                self._spans += [
+                    (len(self._bytes), int(offsets[i]), int(offsets[i + 1])) for i in sound
+                ]
                 self._bytes.append(arrays["pictures"])
-            self.records += [{**record, "shard": name} for record in records]
+            self.records += [{**records[i], "shard": name} for i in sound]
+
+    def _sound_samples(
+        self, name: str, records: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """Return the indices of samples whose latents and embeddings are all finite."""
+        finite = np.ones(len(records), bool)
+        for key in MUST_BE_FINITE & arrays.keys():
+            finite &= np.isfinite(arrays[key]).reshape(len(records), -1).all(1)
+        for i in np.flatnonzero(~finite).tolist():
+            self.leave_out(f"{name}: {records[i]['key']}", "numbers that are not finite")
+        return np.flatnonzero(finite)

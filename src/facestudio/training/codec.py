@@ -19,7 +19,7 @@ from facestudio.data.develop import to_pixels
 from facestudio.data.shards import PreparedSet
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Trainer
-from facestudio.training.sampling import WeightedPicker
+from facestudio.training.sampling import WeightedPicker, pick_pictures
 
 FIT_BATCH = 64
 
@@ -57,7 +57,7 @@ class CodecTask:
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return pixels (B, 3, H, W), half of them mirrored."""
-        pixels = self._pixels(self.picker.pick(rng, size))
+        pixels = to_pixels(pick_pictures(self.data, self.picker, rng, size)[1])
         mirrored = torch.from_numpy(rng.random(size) < 0.5)
         pixels[mirrored] = pixels[mirrored].flip(-1)
         return {"pixels": pixels}
@@ -76,7 +76,8 @@ class CodecTask:
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
         """Return eight pictures above their reconstructions."""
-        pixels = self._pixels(self.picker.indices[:8])
+        rng = np.random.default_rng(self.settings.loop.seed)
+        pixels = to_pixels(pick_pictures(self.data, self.picker, rng, 8)[1])
         with torch.no_grad():
             rebuilt = model(pixels).clamp(-1, 1)
         sheet = torch.cat([torch.cat(list(rows), dim=-1) for rows in (pixels, rebuilt)], dim=-2)
@@ -92,17 +93,18 @@ class CodecTask:
         if settings.init is not None:
             return PatchCodec.from_pretrained(settings.init)
         return fit_patch_codec(
-            self._fit_batches(), settings.whitening, factor=2 ** len(settings.widths),
-            channels=settings.channels, widths=settings.widths, blocks=settings.blocks,
+            self._fit_batches(),
+            settings.whitening,
+            factor=2 ** len(settings.widths),
+            channels=settings.channels,
+            widths=settings.widths,
+            blocks=settings.blocks,
         )
 
     def _fit_batches(self) -> Iterator[Tensor]:
         rng = np.random.default_rng(self.settings.loop.seed)
         for _ in range(0, self.settings.fit_pictures, FIT_BATCH):
-            yield self._pixels(self.picker.pick(rng, FIT_BATCH))
-
-    def _pixels(self, indices: np.ndarray) -> Tensor:
-        return to_pixels([self.data.picture(int(index)) for index in indices])
+            yield to_pixels(pick_pictures(self.data, self.picker, rng, FIT_BATCH)[1])
 
 
 def train(

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facestudio.data.shards import PreparedSet
-from facestudio.errors import BadOption
+from facestudio.errors import BadOption, PictureError
 from facestudio.faces.align import align_face
-from facestudio.faces.calibration import calibrate
+from facestudio.faces.calibration import Calibration, calibrate
 from facestudio.faces.embed import NetworkEncoder, load_identity_encoder
 from facestudio.faces.encoder_folder import NetworkConfig, load_network, save_network
 from facestudio.faces.network import CROP_PX, IdentityNetwork
@@ -77,10 +77,13 @@ class EncoderTask:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data = PreparedSet(settings.data, ("pictures", "eyes"))
-        self.indices = np.array([i for i in range(len(self.data)) if self._is_photo(i)])
-        names = [self._person(i) for i in self.indices]
-        _, self.person = np.unique(names, return_inverse=True)
-        self.crops = np.stack([self._crop(i) for i in self.indices])
+        photos = (i for i in range(len(self.data)) if self._is_photo(i))
+        crops = {i: crop for i in photos if (crop := self._crop(i)) is not None}
+        if not crops:
+            raise BadOption("the data has no photos of faces to train on")
+        self.indices = list(crops)
+        self.crops = np.stack(list(crops.values()))
+        _, self.person = np.unique([self._person(i) for i in self.indices], return_inverse=True)
         held = [self.data.records[i].get("split") in settings.held_out for i in self.indices]
         self.trained = np.flatnonzero(~np.array(held))
         if not len(self.trained):
@@ -137,15 +140,25 @@ class EncoderTask:
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """Write the folder of the encoder, with a calibration from people not trained on."""
-        network, settings = _student(model).network, self.settings
-        described = {
-            "name": settings.name, "version": settings.version, "licence": LICENCE,
-        }
-        save_network(network, settings.network, folder, **described)
+        self._save(_student(model).network, folder, None)
         encoder = NetworkEncoder(folder)
         some = self._calibration_crops()
         calibration = calibrate(encoder, encoder.embed(self.crops[some]), list(self.person[some]))
-        save_network(network, settings.network, folder, **described, calibration=calibration)
+        self._save(_student(model).network, folder, calibration)
+
+    def _save(
+        self, network: IdentityNetwork, folder: Path, calibration: Calibration | None
+    ) -> None:
+        settings = self.settings
+        save_network(
+            network,
+            settings.network,
+            folder,
+            name=settings.name,
+            version=settings.version,
+            licence=LICENCE,
+            calibration=calibration,
+        )
 
     def _calibration_crops(self) -> np.ndarray:
         held = np.setdiff1d(np.arange(len(self.indices)), self.trained)
@@ -175,8 +188,13 @@ class EncoderTask:
         record = self.data.records[index]
         return str(record.get("person") or record["key"])
 
-    def _crop(self, index: int) -> np.ndarray:
-        image = Image.fromarray(self.data.picture(int(index)))
+    def _crop(self, index: int) -> np.ndarray | None:
+        """Return the recogniser's crop, or None where the picture is damaged."""
+        try:
+            image = Image.fromarray(self.data.picture(index))
+        except PictureError as problem:
+            self.data.leave_out(self.data.records[index]["key"], str(problem))
+            return None
         return align_face(image, self.data.arrays["eyes"][index])
 
 
@@ -190,8 +208,10 @@ def arcface_loss(cosines: Tensor, people: Tensor, margin: float, scale: float) -
 def augment(crops: Tensor, mirrored: Tensor) -> Tensor:
     """Return crops (B, 3, H, W) slightly moved, recoloured, some grey or blurred; never past ±1."""
     moved = F.grid_sample(
-        crops, F.affine_grid(_small_moves(mirrored), list(crops.shape), align_corners=False),
-        padding_mode="border", align_corners=False,
+        crops,
+        F.affine_grid(_small_moves(mirrored), list(crops.shape), align_corners=False),
+        padding_mode="border",
+        align_corners=False,
     )
     count = len(crops)
     gain = 1 + (torch.rand(count, 1, 1, 1) - 0.5) * 0.5
@@ -207,7 +227,7 @@ def augment(crops: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def _small_moves(mirrored: Tensor) -> Tensor:
-    """Return affine matrices (B, 2, 3): turns to 6°, scales to 8 %, shifts to 5 % of half a side."""
+    """Return affine matrices (B, 2, 3): turned up to 6°, scaled 8 %, shifted 5 % of half a side."""
     count = len(mirrored)
     angle, scale = (torch.rand(count) - 0.5) * 0.2, 1 + (torch.rand(count) - 0.5) * 0.16
     x, y = (torch.rand(2, count) - 0.5) * 0.1

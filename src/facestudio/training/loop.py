@@ -57,12 +57,16 @@ class LoopSettings:
 class Task(Protocol):
     """What a trainer brings to the loop."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return the tensors of one batch of `size` samples."""
 
-    def loss(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and figures to log."""
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
@@ -104,7 +108,9 @@ class Trainer:
         self.average = copy.deepcopy(task.model).requires_grad_(False).eval()
         optimizer = torch.optim.AdamW(
             [p for p in task.model.parameters() if p.requires_grad],
-            lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay,
+            lr=settings.lr,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
         )
         self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.average.to(self.accelerator.device)
@@ -161,7 +167,9 @@ class Trainer:
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the averaged weights towards the trained ones; early steps weigh more."""
-        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step)) if self.settings.ema else 0.0
+        decay = (
+            min(self.settings.ema, (1 + self.step) / (10 + self.step)) if self.settings.ema else 0.0
+        )
         trained = self.accelerator.unwrap_model(self.model).state_dict()
         for name, mean in self.average.state_dict().items():
             if mean.dtype.is_floating_point:

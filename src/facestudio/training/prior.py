@@ -59,18 +59,24 @@ class PriorTask:
         self.data = PreparedSet(settings.data, ("style",))
         self.style = torch.from_numpy(self.data.arrays["style"].astype(np.float32))
         records = self.data.records
-        usable = np.array([
-            bool(record["captions"]) and record.get("split") not in settings.held_out
-            for record in records
-        ])
+        usable = np.array(
+            [
+                bool(record["captions"]) and record.get("split") not in settings.held_out
+                for record in records
+            ]
+        )
         sources = [record["source"] for record in records]
         self.picker = WeightedPicker(usable, sources, settings.source_weights or {})
         text = TextTowers.load(settings.towers)
         self.vectors = embed_captions(text, [c for r in records for c in r["captions"]])
         torch.manual_seed(settings.loop.seed)
         prior = EmbeddingPrior(
-            text.text_dim, ImageTowers.load(settings.towers).tower_dims, settings.width,
-            settings.layers, settings.heads, settings.drop_text,
+            text.text_dim,
+            ImageTowers.load(settings.towers).tower_dims,
+            settings.width,
+            settings.layers,
+            settings.heads,
+            settings.drop_text,
         )
         prior.fit_scale(self.style[self.picker.indices])
         self.model = PriorLoss(prior)

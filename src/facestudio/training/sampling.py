@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from facestudio.errors import BadOption
+from facestudio.data.shards import PreparedSet
+from facestudio.errors import BadOption, PictureError
 
 
 class WeightedPicker:
-    """Draws indices of usable samples; a sample's chance is its source's weight (1 if not named)."""
+    """Draws indices of usable samples; the chance is the source's weight, 1 if not named."""
 
     def __init__(
         self, usable: np.ndarray, sources: Sequence[str], weights: Mapping[str, float]
@@ -21,7 +22,7 @@ class WeightedPicker:
                 f"source_weights names {', '.join(unknown)}; the data has "
                 f"{', '.join(sorted(set(sources)))}"
             )
-        chances = np.array([weights.get(sources[i], 1.0) for i in self.indices])
+        chances = np.array([weights.get(sources[i], 1.0) for i in self.indices.tolist()])
         if not chances.sum() > 0:
             raise BadOption("no sample is left to train on; look at held_out and source_weights")
         self.cumulative = np.cumsum(chances) / chances.sum()
@@ -30,3 +31,24 @@ class WeightedPicker:
         """Return `count` indices."""
         places = np.searchsorted(self.cumulative, rng.random(count), side="right")
         return self.indices[np.minimum(places, len(self.indices) - 1)]
+
+
+def pick_pictures(
+    data: PreparedSet, picker: WeightedPicker, rng: np.random.Generator, count: int
+) -> tuple[list[int], list[np.ndarray]]:
+    """Return `count` indices and their pictures; a damaged one is named, counted and replaced.
+
+    Raises BadOption if hardly any picture can be read.
+    """
+    indices: list[int] = []
+    pictures: list[np.ndarray] = []
+    for _ in range(100 * count):
+        index = int(picker.pick(rng, 1)[0])
+        try:
+            pictures.append(data.picture(index))
+            indices.append(index)
+        except PictureError as problem:
+            data.leave_out(data.records[index]["key"], str(problem))
+        if len(indices) == count:
+            return indices, pictures
+    raise BadOption(f"{len(data.damaged)} pictures of the set cannot be read; prepare it again")

@@ -25,7 +25,7 @@ from facestudio.encoders.wordpiece import build_vocabulary, make_tokenizer
 from facestudio.faces.align import hide_face
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Trainer
-from facestudio.training.sampling import WeightedPicker
+from facestudio.training.sampling import WeightedPicker, pick_pictures
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,22 @@ class TowersTask:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data = PreparedSet(settings.data, ("pictures", "eyes"))
-        usable = np.array([
-            bool(record["captions"]) and record.get("split") not in settings.held_out
-            for record in self.data.records
-        ])
+        usable = np.array(
+            [
+                bool(record["captions"]) and record.get("split") not in settings.held_out
+                for record in self.data.records
+            ]
+        )
         sources = [record["source"] for record in self.data.records]
         self.picker = WeightedPicker(usable, sources, settings.source_weights or {})
         torch.manual_seed(settings.loop.seed)
-        self.model = Towers(
-            ImageTowers.from_config(settings.image_towers), self._text_towers()
-        )
+        self.model = Towers(ImageTowers.from_config(settings.image_towers), self._text_towers())
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return pixels (B, 3, H, W), caption tokens (B, L) and caption numbers (B,)."""
-        chosen = self.picker.pick(rng, size)
+        chosen, read = pick_pictures(self.data, self.picker, rng, size)
         captions = [str(rng.choice(self.data.records[i]["captions"])) for i in chosen]
-        pictures = [self._picture(int(i), rng) for i in chosen]
+        pictures = [self._vary(p, i, rng) for p, i in zip(read, chosen, strict=True)]
         return {
             "pixels": to_pixels(pictures),
             "tokens": self.model.text.tokenize(captions),
@@ -113,8 +113,9 @@ class TowersTask:
         tokenizer = make_tokenizer(build_vocabulary(captions, words), context)
         return TextTowers.from_config(self.settings.text_towers, tokenizer)
 
-    def _picture(self, index: int, rng: np.random.Generator) -> Image.Image:
-        image = Image.fromarray(self.data.picture(index))
+    def _vary(self, picture: np.ndarray, index: int, rng: np.random.Generator) -> Image.Image:
+        """Return the picture with its face hidden or not, mirrored or not, slightly cut."""
+        image = Image.fromarray(picture)
         eyes = self.data.arrays["eyes"][index]
         if not np.isnan(eyes).any() and rng.random() < self.settings.hidden_faces:
             image = hide_face(image, eyes, self.settings.mask_margin)

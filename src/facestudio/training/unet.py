@@ -145,11 +145,13 @@ class UNetTask:
         return F.mse_loss(predicted.float(), target), {}
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
-        """Return portraits of eight people of the held-out splits, by identity alone, in one row."""
+        """Return a row of portraits of held-out people, by identity alone."""
         if self.settings.codec is None:
             return None
         assert isinstance(model, Generator)
-        identity = torch.from_numpy(self.data.arrays["identity"][self.pool.shown].astype(np.float32))
+        identity = torch.from_numpy(
+            self.data.arrays["identity"][self.pool.shown].astype(np.float32)
+        )
         codec = PatchCodec.from_pretrained(self.settings.codec).eval().to(model.unet.device)
         with torch.no_grad():
             pixels = codec.decode(self._portraits(model, identity.to(model.unet.device)))
@@ -223,7 +225,7 @@ class SamplePool:
         usable = np.isin(np.arange(len(records)), self.targets)
         self.picker = WeightedPicker(usable, [record["source"] for record in records], weights)
         self.drawn = np.array([record.get("kind") == "drawn" for record in records])
-        self.has_face = data.arrays["identity"].any(1)
+        self.has_face = np.asarray(data.arrays["identity"].any(1))
         photos: dict[str, list[int]] = defaultdict(list)
         for i in self.targets:
             if self.has_face[i] and not self.drawn[i]:
@@ -270,7 +272,8 @@ def compose(latents: Tensor, style: Tensor, identity: Tensor, people: int) -> di
     for person in range(people):
         masks[person, :, person * width : (person + 1) * width] = 1
     return {
-        "latents": canvas, "masks": masks,
+        "latents": canvas,
+        "masks": masks,
         "style": shared.expand(-1, people + 1, -1).contiguous(),
         "identity": torch.cat([identity, torch.zeros_like(identity[:, :1])], dim=1),
     }
@@ -287,7 +290,8 @@ def build_generator(settings: Settings, data: PreparedSet) -> Generator:
     levels = len(chosen.block_out_channels)
     unet = UNet2DConditionModel(
         sample_size=data.arrays["latents"].shape[-1],
-        in_channels=channels, out_channels=channels,
+        in_channels=channels,
+        out_channels=channels,
         block_out_channels=chosen.block_out_channels,
         layers_per_block=chosen.layers_per_block,
         down_block_types=("CrossAttnDownBlock2D",) * levels,
@@ -299,7 +303,8 @@ def build_generator(settings: Settings, data: PreparedSet) -> Generator:
     guidance = HybridGuidance(
         style_dim=data.arrays["style"].shape[1],
         identity_dim=data.arrays["identity"].shape[1],
-        n_tokens=settings.guidance.n_tokens, width=settings.guidance.width,
+        n_tokens=settings.guidance.n_tokens,
+        width=settings.guidance.width,
     )
     return Generator(unet, guidance)
 
