@@ -99,6 +99,8 @@ def test_a_wrong_call_is_a_bad_option(words):
 def test_ctrl_c_is_130():
     outcome = run(KeyboardInterrupt())
     assert outcome.exit_code == 130
+    assert "interrupted; nothing was written" in outcome.stderr
+    assert error_of(run(KeyboardInterrupt(), "--json"))["code"] == "interrupted"
 
 
 def test_ctrl_c_says_what_is_kept():

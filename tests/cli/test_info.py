@@ -58,7 +58,16 @@ def test_no_such_model(cli):
 def test_help_lists_every_command(cli):
     text = cli().out
     assert cli("--help").out == text
-    for command in ("generate", "info", "identity", "prepare", "train", "evaluate", "calibrate"):
+    for command in (
+        "generate",
+        "info",
+        "identity",
+        "prepare",
+        "train",
+        "evaluate",
+        "calibrate",
+        "init",
+    ):
         assert f"  {command} " in text
     for part in ("unet", "towers", "prior", "codec", "encoder"):
         assert f"  {part} " in cli("train").out

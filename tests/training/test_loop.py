@@ -180,3 +180,9 @@ def test_curves_and_samples_reach_tensorboard(settings):
 def test_batch_that_does_not_divide_is_refused(settings):
     with pytest.raises(BadOption, match="must divide"):
         Trainer(LineTask(), replace(settings, accumulation=3), {})
+
+
+def test_bf16_trains_with_weights_kept_in_full(settings):
+    _, trainer = train(replace(settings, precision="bf16", save_every=0))
+    weights = trainer.accelerator.unwrap_model(trainer.model).state_dict().values()
+    assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in weights)

@@ -57,9 +57,12 @@ class Door(TyperGroup):
         words = list(sys.argv[1:] if args is None else args)
         name = prog_name or "facestudio"
         try:
-            sys.exit(super().main(words, name, complete_var, standalone_mode=False, **extra) or 0)
+            code = super().main(words, name, complete_var, standalone_mode=False, **extra) or 0
+            if code == INTERRUPTED:  # Typer's form of Ctrl-C
+                raise KeyboardInterrupt
         except (Exception, KeyboardInterrupt) as problem:
-            sys.exit(_report(problem, as_json="--json" in words))
+            code = _report(problem, as_json="--json" in words)
+        sys.exit(code)
 
 
 def _report(problem: BaseException, as_json: bool) -> int:

@@ -6,7 +6,7 @@ that edges count. The encoder does not change after the fit: latents stay valid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from facestudio.codec.patch import PatchCodec, fit_patch_codec
 from facestudio.data.develop import to_pixels
 from facestudio.data.shards import PreparedSet
 from facestudio.settings import to_dict
-from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.sampling import WeightedPicker, pick_pictures
 
 FIT_BATCH = 64
@@ -107,10 +107,6 @@ class CodecTask:
             yield to_pixels(pick_pictures(self.data, self.picker, rng, FIT_BATCH)[1])
 
 
-def train(
-    settings: Settings, report: Callable[[int, dict[str, float]], None] | None = None
-) -> Path:
+def train(settings: Settings, report: Report | None = None) -> Path:
     """Train as the settings say; return the folder with the exported codec."""
-    trainer = Trainer(CodecTask(settings), settings.loop, to_dict(settings))
-    trainer.train(report)
-    return settings.loop.out / "export"
+    return train_task(CodecTask(settings), settings.loop, to_dict(settings), report)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from facestudio.faces.embed import NetworkEncoder, load_identity_encoder
 from facestudio.faces.encoder_folder import NetworkConfig, load_network, save_network
 from facestudio.faces.network import CROP_PX, IdentityNetwork
 from facestudio.settings import to_dict
-from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.loop import LoopSettings, Report, train_task
 
 REDRAWN_PX = 28
 LICENCE = "for non-commercial research, as the pictures it was trained on"
@@ -247,10 +247,6 @@ def _student(model: nn.Module) -> Student:
     return inner
 
 
-def train(
-    settings: Settings, report: Callable[[int, dict[str, float]], None] | None = None
-) -> Path:
+def train(settings: Settings, report: Report | None = None) -> Path:
     """Train as the settings say; return the encoder's folder."""
-    trainer = Trainer(EncoderTask(settings), settings.loop, to_dict(settings))
-    trainer.train(report)
-    return settings.loop.out / "export"
+    return train_task(EncoderTask(settings), settings.loop, to_dict(settings), report)

@@ -28,6 +28,9 @@ from facestudio.errors import BadOption
 
 STEP_FOLDER = "step-{:07d}"
 
+Report = Callable[[int, dict[str, float]], None]
+"""Called now and then with the step and the mean of the last figures."""
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -88,6 +91,17 @@ def batch_rng(seed: int, step: int, process: int, micro: int) -> np.random.Gener
     return np.random.default_rng([seed, step, process, micro])
 
 
+def train_task(
+    task: Task, settings: LoopSettings, resolved: Mapping[str, Any], report: Report | None = None
+) -> Path:
+    """Train a task to its last step; the folder of the exported part.
+
+    `resolved`: all settings of the run, kept in every checkpoint.
+    """
+    Trainer(task, settings, resolved).train(report)
+    return settings.out / "export"
+
+
 class Trainer:
     """Steps a task from its last checkpoint to `settings.steps`."""
 
@@ -117,7 +131,7 @@ class Trainer:
         self.step = 0
         self.writer: Any = None
 
-    def train(self, report: Callable[[int, dict[str, float]], None] | None = None) -> None:
+    def train(self, report: Report | None = None) -> None:
         """Train to the last step, saving on the way and at a stop by Ctrl-C."""
         self.settings.out.mkdir(parents=True, exist_ok=True)
         if self.settings.resume:
@@ -255,7 +269,7 @@ class Trainer:
         self,
         figures: list[dict[str, float]],
         samples_per_second: float,
-        report: Callable[[int, dict[str, float]], None] | None,
+        report: Report | None,
     ) -> None:
         """Write the mean of the last figures to TensorBoard and to `report`."""
         mean = {k: float(np.mean([f[k] for f in figures if k in f])) for k in figures[-1]}

@@ -6,7 +6,7 @@ are the set's own `style` arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from facestudio.encoders.image_towers import ImageTowers
 from facestudio.encoders.text_towers import TextTowers
 from facestudio.prior.prior import EmbeddingPrior
 from facestudio.settings import to_dict
-from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.sampling import WeightedPicker
 
 EMBED_BATCH = 256
@@ -117,10 +117,6 @@ def embed_captions(text: TextTowers, captions: list[str]) -> dict[str, Tensor]:
     return vectors
 
 
-def train(
-    settings: Settings, report: Callable[[int, dict[str, float]], None] | None = None
-) -> Path:
+def train(settings: Settings, report: Report | None = None) -> Path:
     """Train as the settings say; return the folder with the exported prior."""
-    trainer = Trainer(PriorTask(settings), settings.loop, to_dict(settings))
-    trainer.train(report)
-    return settings.loop.out / "export"
+    return train_task(PriorTask(settings), settings.loop, to_dict(settings), report)

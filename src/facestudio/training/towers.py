@@ -7,7 +7,7 @@ pictures that the towers will see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from facestudio.encoders.text_towers import TextTowerConfig, TextTowers
 from facestudio.encoders.wordpiece import build_vocabulary, make_tokenizer
 from facestudio.faces.align import hide_face
 from facestudio.settings import to_dict
-from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.sampling import WeightedPicker, pick_pictures
 
 
@@ -127,10 +127,6 @@ class TowersTask:
         return image.resize(image.size, Image.Resampling.BILINEAR, box=box)
 
 
-def train(
-    settings: Settings, report: Callable[[int, dict[str, float]], None] | None = None
-) -> Path:
+def train(settings: Settings, report: Report | None = None) -> Path:
     """Train as the settings say; return the folder with the exported towers."""
-    trainer = Trainer(TowersTask(settings), settings.loop, to_dict(settings))
-    trainer.train(report)
-    return settings.loop.out / "export"
+    return train_task(TowersTask(settings), settings.loop, to_dict(settings), report)

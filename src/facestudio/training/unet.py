@@ -14,7 +14,7 @@ classifier-free guidance. Beyond it, each a setting:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from facestudio.guidance.attention import GuidanceContext, install_region_attent
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
-from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.sampling import WeightedPicker
 
 ARRAYS = ("latents", "latents_flipped", "identity", "style")
@@ -309,10 +309,6 @@ def build_generator(settings: Settings, data: PreparedSet) -> Generator:
     return Generator(unet, guidance)
 
 
-def train(
-    settings: Settings, report: Callable[[int, dict[str, float]], None] | None = None
-) -> Path:
+def train(settings: Settings, report: Report | None = None) -> Path:
     """Train as the settings say; return the folder with the exported parts."""
-    trainer = Trainer(UNetTask(settings), settings.loop, to_dict(settings))
-    trainer.train(report)
-    return settings.loop.out / "export"
+    return train_task(UNetTask(settings), settings.loop, to_dict(settings), report)
