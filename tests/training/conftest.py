@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState
 
 from facestudio.data.shards import Sample, write_json, write_shard
 from tests.data.conftest import picture_bytes
@@ -57,3 +58,10 @@ def prepared(tmp_path):
     write_json(folder / "dataset.json", {"format": 1})
     write_shard(folder, "000-00000", samples)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_accelerator():
+    """Accelerate keeps one state a process; each test starts with none."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

@@ -150,6 +150,9 @@ class Trainer:
         except KeyboardInterrupt:
             self.save()
             raise
+        finally:
+            if self.writer is not None:
+                self.writer.close()
         self.save()
         self.export()
 
