@@ -1,39 +1,42 @@
-"""`facestudio init`: the door; putting parts together is tested with the pipeline."""
+"""`facestudio init`: trained parts in, a model folder that `generate` takes out."""
 
-from pathlib import Path
-
-import pytest
-
-from facestudio.pipeline import assemble as assembling
-
-PARTS = 'generator = "g"\ncodec = "c"\ntowers = "t"\nidentity = "dlib"\n'
+from facestudio.faces.embed import save_identity_encoder
 
 
-@pytest.fixture
-def config(at_home) -> Path:
-    path = Path("model.toml")
-    path.write_text(PARTS)
-    return path
+def save_parts(pipe, folder):
+    """The parts as the trainers export them, and the TOML file that names them."""
+    for name in ("unet", "guidance", "scheduler"):
+        getattr(pipe, name).save_pretrained(folder / "generator" / name)
+    pipe.codec.save_pretrained(folder / "codec")
+    pipe.image_towers.save(folder / "towers")
+    (folder / "encoder").mkdir()
+    save_identity_encoder(pipe.identity_encoder, folder / "encoder")
+    config = folder / "model.toml"
+    config.write_text(
+        'generator = "generator"\ncodec = "codec"\ntowers = "towers"\nidentity = "encoder"\n'
+        'words = false\n[config]\nname = "toy"\nnum_inference_steps = 2\n'
+    )
+    return config
 
 
-def test_the_folder_is_told_with_its_size(cli, config, monkeypatch):
-    def assemble(settings, folder):
-        assert settings.generator == Path("g")
-        folder.mkdir(exist_ok=True)
-        (folder / "weights").write_bytes(bytes(1_500_000))
-
-    monkeypatch.setattr(assembling, "assemble", assemble)
-    assert "1.5 MB" in cli("init", config, "-o", "out").out
-    answer = cli("init", config, "-o", "out", "--json").json
-    assert (answer["ok"], answer["out"], answer["size_mb"]) == (True, "out", 1.5)
+def test_init_writes_a_model_that_info_describes(cli, pipe, at_home):
+    config = save_parts(pipe, at_home)
+    answer = cli("init", config, "-o", "model", "--json")
+    assert answer.code == 0
+    assert answer.json["size_mb"] > 0
+    described = cli("info", "model", "--json")
+    assert described.code == 0
+    assert "toy" in described.out
 
 
-def test_parts_that_are_not_there(cli, config):
-    answer = cli("init", config, "-o", "out", "--json")
+def test_init_names_the_part_that_is_absent(cli, pipe, at_home):
+    config = save_parts(pipe, at_home)
+    answer = cli("init", config, "-o", "model", "-s", "codec=lost", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (4, "missing_weights")
-    assert not Path("out").exists()
+    assert not (at_home / "model").exists()
 
 
-def test_a_folder_must_be_given(cli, config):
-    answer = cli("init", config, "--json")
+def test_unknown_setting_is_refused(cli, pipe, at_home):
+    config = save_parts(pipe, at_home)
+    answer = cli("init", config, "-o", "model", "-s", "codek=codec", "--json")
     assert (answer.code, answer.json["error"]["code"]) == (2, "bad_option")
