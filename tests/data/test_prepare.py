@@ -46,6 +46,7 @@ def test_every_picture_is_in_the_set_or_in_the_report(settings):
     assert (report.samples, report.with_person, report.shards) == (14, 12, 2)
     assert report.counts() == {"not_a_picture": 1}
     assert report.left_out[0].key == "broken"
+    assert json.loads((settings.out / "dataset.json").read_text())["encoder"] == "tiny@1"
     written = json.loads((settings.out / "report.json").read_text())
     assert written["counts"] == {"not_a_picture": 1}
 

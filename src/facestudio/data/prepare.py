@@ -21,6 +21,7 @@ from facestudio.data.develop import Developer, DeveloperSettings
 from facestudio.data.shards import Sample, shard_names, write_json, write_shard
 from facestudio.data.sources import Part, RawSample, open_source
 from facestudio.errors import BadOption, PictureError
+from facestudio.faces.embed import encoder_id, load_identity_encoder
 from facestudio.settings import to_dict
 
 Eyes = tuple[tuple[float, float], tuple[float, float]]
@@ -205,7 +206,10 @@ def _claim_folder(settings: PrepareSettings) -> None:
                 file=path,
             )
         return
-    write_json(path, {"format": 1, "settings": wanted})
+    encoder = settings.develop.identity and encoder_id(
+        load_identity_encoder(settings.develop.identity)
+    )
+    write_json(path, {"format": 1, "encoder": encoder, "settings": wanted})
 
 
 def _empty_shards(folder: Path) -> set[str]:
