@@ -24,7 +24,7 @@ help: ## this list
 	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
-install: $(CORE) ## the core packages into .venv (1.1 GB)
+install: $(CORE) ## the core packages into .venv (1.4 GB)
 
 .PHONY: demo
 demo: $(CORE) $(ASTRONAUT) ## a portrait of an astronaut in the manner of demo/style.png
@@ -44,7 +44,7 @@ train-mini: $(FULL) ## prepare and train every part of mini from the tars in dat
 
 ##@ Develop
 .PHONY: develop
-develop: $(FULL) ## core and what training, evaluation and tests need (1.7 GB)
+develop: $(FULL) ## core and what training, evaluation and tests need (2.1 GB)
 
 .PHONY: check
 check: $(FULL) ## style, types, the floors of the house

@@ -20,6 +20,7 @@ def test_model(cli, model, pipe):
     assert facts["folder"] == str(model)
     unet = sum(parameter.numel() for parameter in pipe.unet.parameters())
     assert facts["parts"]["unet"]["parameters"] == unet
+    assert {"guidance", "codec", "identity", "image_encoder_0"} <= facts["parts"].keys()
     assert facts["parameters"] == sum(part["parameters"] for part in facts["parts"].values())
     assert facts["identity"]["encoder"] == "tiny@1"
     assert facts["identity"]["calibrated"] is True

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +100,11 @@ def test_outputs_without_a_face_count_as_nothing(run, judged_by_colour):
     assert result.independent.reference.mean == 0
     assert result.independent.rank1_reference.mean == 0
     assert result.independent.copy_paste.n == 0
+
+
+def test_dlib_may_be_the_independent_recogniser(run):
+    report = run(recogniser=Path("dlib"))
+    assert report.recogniser == "dlib@v1"
 
 
 def test_without_a_recogniser_the_models_own_encoder_speaks(run, settings):

@@ -46,7 +46,7 @@ def describe_model(name: str) -> dict[str, Any]:
     folder = find_model(name)
     encoder = read_description(folder)
     index = _read_index(folder / INDEX)
-    parts = {path.name: _describe_part(path) for path in _part_folders(folder)}
+    parts = {_part_name(path, folder): _describe_part(path) for path in _part_folders(folder)}
     return {
         "model": index.get("config", {}).get("name", name),
         "folder": str(folder),
@@ -76,6 +76,11 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 def _part_folders(folder: Path) -> list[Path]:
     return sorted({path.parent for path in folder.rglob("*.safetensors")})
+
+
+def _part_name(part: Path, folder: Path) -> str:
+    """The part's folder; the identity encoder lies beside them, not in one."""
+    return "identity" if part == folder else part.name
 
 
 def _describe_part(folder: Path) -> dict[str, Any]:

@@ -43,11 +43,11 @@ from facestudio.evaluation.report import (
     Report,
     group_members,
 )
-from facestudio.evaluation.settings import EvaluationSettings, check_settings
+from facestudio.evaluation.settings import DLIB, EvaluationSettings, check_settings
 from facestudio.evaluation.sheets import write_sheets
 from facestudio.faces.align import align_face
 from facestudio.faces.detect import Detector
-from facestudio.faces.embed import IdentityEncoder, OnnxEncoder, encoder_id
+from facestudio.faces.embed import DlibEncoder, IdentityEncoder, OnnxEncoder, encoder_id
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.settings import to_dict
 
@@ -86,6 +86,7 @@ class Judges:
     own: IdentityEncoder
     independent: IdentityEncoder | None
     min_face_px: int
+    by_points: bool = True  # the independent one takes crops by five points, else by the eyes
 
     def look(self, pictures: Iterable[Image.Image]) -> Vectors:
         """Who is in the pictures; each is searched once, for its most central face."""
@@ -97,13 +98,16 @@ class Judges:
             by_points.append(None if face is None else align_five_points(picture, face.points))
         independent = None
         if self.independent is not None:
-            independent = embed_crops(self.independent, by_points)
+            crops = by_points if self.by_points else by_eyes
+            independent = embed_crops(self.independent, crops)
         return Vectors(embed_crops(self.own, by_eyes), independent)
 
     def scales(self) -> dict[str, Scale]:
         """How each recogniser's vectors are compared."""
         scales = {OWN: Scale.of(self.own.calibration), RAW: Scale()}
-        return scales if self.independent is None else scales | {INDEPENDENT: Scale()}
+        if self.independent is None:
+            return scales
+        return scales | {INDEPENDENT: Scale.of(self.independent.calibration)}
 
 
 def evaluate(
@@ -140,11 +144,14 @@ def evaluate(
 
 def load_judges(settings: EvaluationSettings, pipe: FaceStudioPipeline) -> Judges:
     """The detector and the recognisers that the settings name."""
-    independent = None
-    if settings.recogniser is not None:
+    independent: IdentityEncoder | None = None
+    if settings.recogniser == DLIB:
+        independent = DlibEncoder()
+    elif settings.recogniser is not None:
         independent = OnnxEncoder(settings.recogniser, value_range=settings.recogniser_range)
     detector = load_detector(settings.detector)
-    return Judges(detector, pipe.identity_encoder, independent, settings.min_face_px)
+    by_points = settings.recogniser != DLIB
+    return Judges(detector, pipe.identity_encoder, independent, settings.min_face_px, by_points)
 
 
 def judge(

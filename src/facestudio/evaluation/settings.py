@@ -9,6 +9,7 @@ from typing import Literal
 from facestudio.errors import BadOption, MissingFile
 
 ValueRange = Literal["0..255", "-1..1"]
+DLIB = Path("dlib")
 Half = Literal["tune", "report", "all"]
 
 
@@ -19,8 +20,8 @@ class EvaluationSettings:
     model: a name, a model folder or a hub's name. people: a tar, or a folder with a folder a
     person; two photos each at least. out: folder for the report and every picture made.
 
-    recogniser: an ArcFace-style ONNX file that had no part in training; recogniser_range: the
-    pixel values it takes.
+    recogniser: an ArcFace-style ONNX file that had no part in training, or "dlib";
+    recogniser_range: the pixel values an ONNX file takes.
     detector: "dlib", or the path of a YuNet ONNX file (needs OpenCV). min_face_px: smaller faces
     count as none. half: "tune" while choosing, "report" once for the final figures; the halves
     share nobody.
@@ -67,6 +68,7 @@ def check_settings(settings: EvaluationSettings) -> None:
     for name in ("near", "false_accepts"):
         if not 0 < getattr(settings, name) < 1:
             raise BadOption(f"{name}={getattr(settings, name)}: give a number between 0 and 1")
-    for path in (settings.people, settings.recogniser, *settings.styles, *settings.against):
+    recogniser = None if settings.recogniser == DLIB else settings.recogniser
+    for path in (settings.people, recogniser, *settings.styles, *settings.against):
         if path is not None and not path.exists():
             raise MissingFile(f"no such file: {path}", file=path)
