@@ -23,8 +23,6 @@
 The message says what was found and what was wanted; the hint says what to do next.
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Sequence
