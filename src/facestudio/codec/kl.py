@@ -5,8 +5,12 @@ Rombach et al., arXiv 2112.10752. It lives in a model folder as `vae/`, as diffu
 
 from __future__ import annotations
 
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL  # a second of imports that mini does not need
 
 
 class KLCodec(nn.Module):
