@@ -8,6 +8,7 @@ from facestudio.errors import BadRegion, MissingFile
 from facestudio.pipeline.request import Request
 from facestudio.pipeline.scene import (
     frame_picture,
+    frame_portrait,
     hide_faces,
     read_scene,
     to_output,
@@ -133,3 +134,26 @@ def test_output_types(picture):
     pt = to_output(pixels, pictures, "pt")
     assert pt.shape == (1, 3, 32, 32)
     torch.testing.assert_close(pt * 2 - 1, pixels)
+
+
+def test_portrait_models_see_style_pictures_framed_around_the_face(astronaut, detector):
+    request = make_request(style=astronaut)
+    whole = read_scene(request, detector, (8, 8), 1.0, portrait=False)
+    framed = read_scene(request, detector, (8, 8), 1.0, portrait=True)
+    assert frame_portrait(astronaut, detector, 32).size == (64, 64)
+    assert framed.style.size == whole.style.size == (32, 32)
+    grey = [(np.asarray(scene.style) == 127).all(-1).mean() for scene in (whole, framed)]
+    assert grey[1] > 2 * grey[0]  # the hidden face fills more of the frame
+
+
+def test_portrait_models_take_pictures_without_a_face_whole(picture, detector):
+    image = picture(1)
+    scene = read_scene(make_request(style=image), detector, (8, 8), 1.0, portrait=True)
+    np.testing.assert_array_equal(np.asarray(scene.style), np.asarray(image))
+    assert frame_portrait(image, detector, 32) is None
+
+
+def test_canvases_of_several_people_keep_their_frame(astronaut, detector):
+    request = make_request((None, None), style=astronaut, regions=(LEFT, RIGHT))
+    scenes = [read_scene(request, detector, (8, 8), 1.0, portrait=p) for p in (False, True)]
+    np.testing.assert_array_equal(*[np.asarray(scene.style) for scene in scenes])

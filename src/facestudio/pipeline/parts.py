@@ -62,12 +62,14 @@ class PipelineConfig:
     """What a model folder says of the model as a whole.
 
     name: shown and recorded. hide_margin: of the ellipse over a style picture's face, as in
+    training. portrait: style and start pictures of one person are framed around the face, as in
     training. guidance_scale, num_inference_steps: used where a call gives none. prior_steps: of
     the prior that turns words into a style.
     """
 
     name: str = "unnamed"
     hide_margin: float = 1.0
+    portrait: bool = False
     guidance_scale: float = 3.0
     num_inference_steps: int = 25
     prior_steps: int = 8

@@ -144,7 +144,8 @@ class FaceStudioPipeline(Parts):
         """The pictures of a checked request; what `__call__` does once it has one."""
         people = [self._as_identity(person) for person in request.people]
         size = self._latent_size(request)
-        scene = read_scene(request, self.detector, size, self.config.hide_margin)
+        config = self.config
+        scene = read_scene(request, self.detector, size, config.hide_margin, config.portrait)
         generators, seeds = make_generators(request)
         with saying_what_would_fit(len(seeds), *request.frame):
             noise = draw_noise((self.codec.channels, *size), generators, self.like)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from facestudio.faces.align import hide_face
-from facestudio.faces.detect import Detector, find_faces
+from facestudio.errors import FaceTooSmall, NoFace
+from facestudio.faces.align import align_portrait, hide_face
+from facestudio.faces.detect import Detector, find_face, find_faces
 from facestudio.faces.regions import Region, find_regions, regions_to_masks
 from facestudio.images import PictureLike, cover, read_picture
 from facestudio.pipeline.request import Request
@@ -37,12 +38,21 @@ class Scene:
 
 
 def read_scene(
-    request: Request, detector: Detector, latent_size: tuple[int, int], hide_margin: float
+    request: Request,
+    detector: Detector,
+    latent_size: tuple[int, int],
+    hide_margin: float,
+    portrait: bool = False,
 ) -> Scene:
-    """The scene of a checked request; raises PictureError for a picture, BadRegion for a region."""
+    """The scene of a checked request; raises PictureError for a picture, BadRegion for a region.
+
+    portrait: in a square call for one person, pictures with a face are framed around it, as the
+    model's training pictures were.
+    """
     height, width = request.frame
+    around_face = portrait and height == width and not request.by_region
     style, image = (
-        None if source is None else frame_picture(source, height, width)
+        None if source is None else _frame(source, detector, height, width, around_face)
         for source in (request.style, request.image)
     )
     canvas = style if image is None else image
@@ -65,6 +75,26 @@ def place_people(
     if given is None:
         return None
     return tuple(Region.of(np.asarray(v) if np.ndim(v) == 2 else v) for v in given)
+
+
+def _frame(
+    source: PictureLike, detector: Detector, height: int, width: int, around_face: bool
+) -> Image.Image:
+    framed = frame_portrait(source, detector, width) if around_face else None
+    return framed or frame_picture(source, height, width)
+
+
+def frame_portrait(source: PictureLike, detector: Detector, px: int) -> Image.Image | None:
+    """The picture around its most central face in the portrait layout, None where it shows none.
+
+    Twice `px` a side, so that the face in it is found again.
+    """
+    image = read_picture(source)
+    try:
+        face = find_face(image, detector, largest=True)
+    except (NoFace, FaceTooSmall):
+        return None
+    return align_portrait(image, face.eyes, 2 * px)
 
 
 def frame_picture(source: PictureLike, height: int, width: int) -> Image.Image:
