@@ -26,7 +26,11 @@ from facestudio.images import decode_picture
 PX, GAP, LABEL_PX = 128, 6, 18
 PEOPLE = 6
 LOOKS = ("pencil", "watercolour", "comic")
-WORDS = ("a photo of a smiling person", "an ink drawing", "an oil painting")
+WORDS = (
+    "a portrait photo of a smiling woman",
+    "an ink drawing of a woman",
+    "a watercolor painting of a woman",
+)
 Row = tuple[str, list[Image.Image]]
 
 
@@ -87,7 +91,7 @@ def sweeps(
         for i in range(7)
     ]
     return [
-        ("α from words to style picture, 0 to 1", alphas),
+        ("alpha, from words to style picture, 0 to 1", alphas),
         ("mix of two people, 0 to 1", mixes),
         ("image-to-image with another person's face, strength 0.3 to 0.9", strengths),
     ]
