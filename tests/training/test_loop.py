@@ -53,6 +53,18 @@ def train(settings: LoopSettings) -> tuple[LineTask, Trainer]:
     return task, trainer
 
 
+def stop_after(trainer: Trainer, steps: int, error: type[BaseException]) -> None:
+    """Let the trainer's next step after `steps` raise `error`."""
+    real = trainer.advance
+
+    def advance():
+        if trainer.step == steps:
+            raise error
+        return real()
+
+    trainer.advance = advance
+
+
 def weights_of(trainer: Trainer) -> list[torch.Tensor]:
     both = (trainer.accelerator.unwrap_model(trainer.model), trainer.average)
     return [p.detach().clone() for model in both for p in model.state_dict().values()]
@@ -63,14 +75,7 @@ def test_killed_and_resumed_equals_never_killed(settings):
     cut = replace(settings, out=settings.out.with_name("cut"))
     task = LineTask()
     first = Trainer(task, cut, {})
-    real = first.advance
-
-    def dies():  # in step 7, when the last checkpoint is of step 4
-        if first.step == 6:
-            raise MemoryError
-        return real()
-
-    first.advance = dies
+    stop_after(first, 6, MemoryError)  # the last checkpoint is of step 4
     with pytest.raises(MemoryError):
         first.train()
     _, second = train(cut)
@@ -80,14 +85,7 @@ def test_killed_and_resumed_equals_never_killed(settings):
 
 def test_ctrl_c_keeps_the_step_it_stopped_at(settings):
     trainer = Trainer(LineTask(), settings, {})
-    real = trainer.advance
-
-    def interrupted():
-        if trainer.step == 5:
-            raise KeyboardInterrupt
-        return real()
-
-    trainer.advance = interrupted
+    stop_after(trainer, 5, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     assert trainer.checkpoints()[-1].name == "step-0000005"

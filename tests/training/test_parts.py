@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from facestudio.codec.patch import PatchCodec
+from facestudio.data.develop import to_pixels
 from facestudio.data.shards import PreparedSet
 from facestudio.encoders.image_towers import ImageTowerConfig, ImageTowers
 from facestudio.encoders.text_towers import TextTowerConfig, TextTowers
@@ -125,7 +126,7 @@ def test_encoder_starts_from_another(encoder_settings):
     folder = encoder.train(replace(encoder_settings, arcface_weight=0.1))
     task = encoder.EncoderTask(replace(encoder_settings, init=folder))
     crops = np.full((1, 112, 112, 3), 90, np.uint8)
-    own = task.model.network.eval()(encoder._to_pixels(crops))[:, 128:]
+    own = task.model.network.eval()(to_pixels(crops))[:, 128:]
     assert np.allclose(own.detach(), NetworkEncoder(folder).embed(crops)[:, 128:], atol=1e-5)
 
 

@@ -24,7 +24,14 @@ from facestudio.data.shards import Sample
 from facestudio.data.sources import RawSample
 from facestudio.encoders.image_towers import ImageTowers
 from facestudio.errors import FaceTooSmall, NoFace
-from facestudio.faces.align import align_face, align_portrait, face_mask, hide_face
+from facestudio.faces.align import (
+    PORTRAIT_EYE_X,
+    PORTRAIT_EYE_Y,
+    align_face,
+    align_portrait,
+    face_mask,
+    hide_face,
+)
 from facestudio.faces.detect import DlibDetector, find_face
 from facestudio.faces.embed import load_identity_encoder
 from facestudio.images import cover, decode_picture
@@ -159,7 +166,7 @@ class Developer:
     ) -> tuple[Image.Image, np.ndarray]:
         size = self.settings.size
         if reframe:
-            layout = np.array([[0.375, 0.475], [0.625, 0.475]], np.float32)
+            layout = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X], np.float32)
             return align_portrait(image, eyes, size), layout * size
         if image.size == (size, size):
             return image, eyes
@@ -226,7 +233,7 @@ class Developer:
         }
 
 
-def to_pixels(images: Sequence[Image.Image | np.ndarray]) -> torch.Tensor:
+def to_pixels(images: Sequence[Image.Image | np.ndarray] | np.ndarray) -> torch.Tensor:
     """Return float pixels (N, 3, H, W) in -1...1 of pictures of one size."""
     stacked = np.stack([np.asarray(image) for image in images])
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1

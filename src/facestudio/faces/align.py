@@ -19,6 +19,8 @@ __all__ = [
     "ARCFACE_EYES",
     "ARCFACE_POINTS",
     "CROP_PX",
+    "PORTRAIT_EYE_X",
+    "PORTRAIT_EYE_Y",
     "align_face",
     "align_points",
     "align_portrait",
@@ -36,6 +38,9 @@ ARCFACE_POINTS = np.array(
 ARCFACE_EYES = ARCFACE_POINTS[:2] / CROP_PX
 """The template's eyes as fractions of the crop."""
 
+PORTRAIT_EYE_X, PORTRAIT_EYE_Y = (0.375, 0.625), 0.475
+"""Where eyes are in a portrait, as fractions of its side: CelebA-HQ's layout."""
+
 # The face as an ellipse, in distances between the eyes: from mid forehead to below the chin,
 # wide enough to take in the ends of the brows and the temples.
 ELLIPSE_DOWN, ELLIPSE_HALF_WIDTH, ELLIPSE_HALF_HEIGHT = 0.6, 1.3, 1.45
@@ -51,8 +56,8 @@ def align_portrait(
     image: Image.Image,
     eyes: np.ndarray,
     px: int,
-    eye_x: tuple[float, float] = (0.375, 0.625),
-    eye_y: float = 0.475,
+    eye_x: tuple[float, float] = PORTRAIT_EYE_X,
+    eye_y: float = PORTRAIT_EYE_Y,
 ) -> Image.Image:
     """An upright head-and-shoulders square of `px` pixels, by default in CelebA-HQ's layout.
 

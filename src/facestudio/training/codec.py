@@ -19,7 +19,7 @@ from facestudio.data.develop import to_pixels
 from facestudio.data.shards import PreparedSet
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Report, train_task
-from facestudio.training.sampling import WeightedPicker, pick_pictures
+from facestudio.training.sampling import make_picker, pick_pictures
 
 FIT_BATCH = 64
 
@@ -48,10 +48,7 @@ class CodecTask:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data = PreparedSet(settings.data, ("pictures",))
-        records = self.data.records
-        usable = np.array([record.get("split") not in settings.held_out for record in records])
-        sources = [record["source"] for record in records]
-        self.picker = WeightedPicker(usable, sources, settings.source_weights or {})
+        self.picker = make_picker(self.data, settings.held_out, settings.source_weights)
         torch.manual_seed(settings.loop.seed)
         self.model = self._codec()
 

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facestudio.data.develop import to_pixels
 from facestudio.data.shards import PreparedSet
 from facestudio.errors import BadOption, PictureError
 from facestudio.faces.align import align_face
@@ -104,10 +105,10 @@ class EncoderTask:
         chosen = rng.choice(self.trained, size)
         others = [int(rng.choice(self.photos[int(self.person[i])])) for i in chosen]
         mirrored = torch.from_numpy(rng.random(size) < 0.5)
-        redrawn = F.interpolate(_to_pixels(self.crops[others]), REDRAWN_PX, mode="area")
+        redrawn = F.interpolate(to_pixels(self.crops[others]), REDRAWN_PX, mode="area")
         redrawn[mirrored] = redrawn[mirrored].flip(-1)
         return {
-            "crops": augment(_to_pixels(self.crops[chosen]), mirrored),
+            "crops": augment(to_pixels(self.crops[chosen]), mirrored),
             "targets": self.targets[chosen],
             "people": torch.from_numpy(self.person[chosen]),
             "redrawn": redrawn,
@@ -132,7 +133,7 @@ class EncoderTask:
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
         """Return crops above their small redrawn faces."""
-        crops = _to_pixels(self.crops[self.trained[:8]])
+        crops = to_pixels(self.crops[self.trained[:8]])
         with torch.no_grad():
             redrawn = F.interpolate(model(crops)[1], CROP_PX)
         sheet = torch.cat([torch.cat(list(r), dim=-1) for r in (crops, redrawn)], dim=-2)
@@ -235,10 +236,6 @@ def _small_moves(mirrored: Tensor) -> Tensor:
     cosine, sine = scale * angle.cos(), scale * angle.sin()
     rows = [torch.stack([cosine * flip, -sine, x], 1), torch.stack([sine * flip, cosine, y], 1)]
     return torch.stack(rows, 1)
-
-
-def _to_pixels(crops: np.ndarray) -> Tensor:
-    return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _student(model: nn.Module) -> Student:

@@ -20,7 +20,7 @@ from facestudio.encoders.text_towers import TextTowers
 from facestudio.prior.prior import EmbeddingPrior
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Report, train_task
-from facestudio.training.sampling import WeightedPicker
+from facestudio.training.sampling import make_picker
 
 EMBED_BATCH = 256
 
@@ -58,17 +58,11 @@ class PriorTask:
     def __init__(self, settings: Settings) -> None:
         self.data = PreparedSet(settings.data, ("style",))
         self.style = torch.from_numpy(self.data.arrays["style"].astype(np.float32))
-        records = self.data.records
-        usable = np.array(
-            [
-                bool(record["captions"]) and record.get("split") not in settings.held_out
-                for record in records
-            ]
+        self.picker = make_picker(
+            self.data, settings.held_out, settings.source_weights, captioned=True
         )
-        sources = [record["source"] for record in records]
-        self.picker = WeightedPicker(usable, sources, settings.source_weights or {})
         text = TextTowers.load(settings.towers)
-        self.vectors = embed_captions(text, [c for r in records for c in r["captions"]])
+        self.vectors = embed_captions(text, [c for r in self.data.records for c in r["captions"]])
         torch.manual_seed(settings.loop.seed)
         prior = EmbeddingPrior(
             text.text_dim,

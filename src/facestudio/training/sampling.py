@@ -33,6 +33,22 @@ class WeightedPicker:
         return self.indices[np.minimum(places, len(self.indices) - 1)]
 
 
+def make_picker(
+    data: PreparedSet,
+    held_out: Sequence[str],
+    weights: Mapping[str, float] | None,
+    *,
+    captioned: bool = False,
+) -> WeightedPicker:
+    """Return the picker over samples outside the held-out splits, with captions if `captioned`."""
+    usable = [
+        record.get("split") not in held_out and (bool(record["captions"]) or not captioned)
+        for record in data.records
+    ]
+    sources = [record["source"] for record in data.records]
+    return WeightedPicker(np.array(usable), sources, weights or {})
+
+
 def pick_pictures(
     data: PreparedSet, picker: WeightedPicker, rng: np.random.Generator, count: int
 ) -> tuple[list[int], list[np.ndarray]]:

@@ -25,7 +25,7 @@ from facestudio.encoders.wordpiece import build_vocabulary, make_tokenizer
 from facestudio.faces.align import hide_face
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Report, train_task
-from facestudio.training.sampling import WeightedPicker, pick_pictures
+from facestudio.training.sampling import make_picker, pick_pictures
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,9 @@ class TowersTask:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data = PreparedSet(settings.data, ("pictures", "eyes"))
-        usable = np.array(
-            [
-                bool(record["captions"]) and record.get("split") not in settings.held_out
-                for record in self.data.records
-            ]
+        self.picker = make_picker(
+            self.data, settings.held_out, settings.source_weights, captioned=True
         )
-        sources = [record["source"] for record in self.data.records]
-        self.picker = WeightedPicker(usable, sources, settings.source_weights or {})
         torch.manual_seed(settings.loop.seed)
         self.model = Towers(ImageTowers.from_config(settings.image_towers), self._text_towers())
 
