@@ -22,8 +22,23 @@ CODES = {
     },
     4: {"missing_weights", "encoder_mismatch", "bad_model"},
     5: {"no_space", "out_of_memory"},
+    1: {
+        "not_allowed",
+        "not_found",
+        "busy",
+        "deadline_passed",
+        "cancelled",
+        "server_fault",
+        "unreachable",
+    },
 }
-BRANCHES = (errors.OptionError, errors.PictureError, errors.ModelError, errors.MachineError)
+BRANCHES = (
+    errors.OptionError,
+    errors.PictureError,
+    errors.ModelError,
+    errors.MachineError,
+    errors.ServiceError,
+)
 
 
 def leaves() -> list[type[FaceStudioError]]:

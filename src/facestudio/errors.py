@@ -35,6 +35,9 @@ __all__ = [
     "BadOutput",
     "BadRegion",
     "Box",
+    "Busy",
+    "Cancelled",
+    "DeadlinePassed",
     "EncoderMismatch",
     "FaceStudioError",
     "FaceTooSmall",
@@ -45,11 +48,16 @@ __all__ = [
     "NoFace",
     "NoSpace",
     "NotAPicture",
+    "NotAllowed",
+    "NotFound",
     "OptionError",
     "OutOfMemory",
     "PictureError",
+    "ServerFault",
+    "ServiceError",
     "SeveralFaces",
     "TooLarge",
+    "Unreachable",
 ]
 
 Box = tuple[float, float, float, float]
@@ -196,3 +204,53 @@ class NoSpace(MachineError):
 
 class OutOfMemory(MachineError):
     """Memory ran out: says what would fit."""
+
+
+class ServiceError(FaceStudioError):
+    """A server refuses a request, or cannot be reached."""
+
+    code = "server_fault"
+
+
+class NotAllowed(ServiceError):
+    """The API key is missing or unknown, or a web page of elsewhere is asking."""
+
+    code = "not_allowed"
+
+
+class NotFound(ServiceError):
+    """There is no such thing, or none that belongs to this API key."""
+
+    code = "not_found"
+
+
+class Busy(ServiceError):
+    """The queue is full; `retry_after_s` says when to ask again."""
+
+    code = "busy"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(ServiceError):
+    """The pictures were not ready in the time that the request allowed."""
+
+    code = "deadline_passed"
+
+
+class Cancelled(ServiceError):
+    """Whoever asked for the pictures did not want them any more."""
+
+    code = "cancelled"
+
+
+class ServerFault(ServiceError):
+    """The server broke off: it stopped, or met what it was not made for."""
+
+
+class Unreachable(ServiceError):
+    """No server answers at the address."""
+
+    code = "unreachable"
