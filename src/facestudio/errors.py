@@ -16,9 +16,17 @@
     │   ├── MissingWeights         missing_weights
     │   ├── EncoderMismatch        encoder_mismatch
     │   └── BadModel               bad_model
-    └── MachineError               5     the machine: disk, memory
-        ├── NoSpace                no_space
-        └── OutOfMemory            out_of_memory
+    ├── MachineError               5     the machine: disk, memory
+    │   ├── NoSpace                no_space
+    │   └── OutOfMemory            out_of_memory
+    └── ServiceError               1     a server refuses, or cannot be reached
+        ├── NotAllowed             not_allowed
+        ├── NotFound               not_found
+        ├── Busy                   busy
+        ├── DeadlinePassed         deadline_passed
+        ├── Cancelled              cancelled
+        ├── ServerFault            server_fault
+        └── Unreachable            unreachable
 
 The message says what was found and what was wanted; the hint says what to do next.
 """
