@@ -1,6 +1,6 @@
 """`facestudio init`: trained parts in, a model folder that `generate` takes out."""
 
-from facestudio.faces.embed import save_identity_encoder
+from facestudio.faces.load import save_identity_encoder
 
 
 def save_parts(pipe, folder):

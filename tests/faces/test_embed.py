@@ -22,10 +22,9 @@ from facestudio.faces.embed import (
     NetworkEncoder,
     OnnxEncoder,
     encoder_id,
-    load_identity_encoder,
-    save_identity_encoder,
 )
 from facestudio.faces.encoder_folder import NetworkConfig, save_network
+from facestudio.faces.load import load_identity_encoder, save_identity_encoder
 
 TINY = NetworkConfig(widths=(4, 6, 8), depths=(1, 1, 1), pooled_dim=12, grid_dim=2)
 

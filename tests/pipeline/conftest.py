@@ -57,11 +57,11 @@ def make_picture(seed: int = 0, width: int = PX, height: int = PX) -> Image.Imag
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def make_unet(seed: int = 0) -> UNet2DConditionModel:
+def make_unet(seed: int = 0, map_features: int = 0) -> UNet2DConditionModel:
     torch.manual_seed(seed)
     return UNet2DConditionModel(
         sample_size=PX // 4,
-        in_channels=CHANNELS,
+        in_channels=CHANNELS + map_features,
         out_channels=CHANNELS,
         block_out_channels=(8, 16),
         layers_per_block=1,

@@ -6,7 +6,7 @@ import pytest
 from diffusers import EulerAncestralDiscreteScheduler
 
 from facestudio.errors import MissingWeights
-from facestudio.faces.embed import save_identity_encoder
+from facestudio.faces.load import save_identity_encoder
 from facestudio.pipeline.assemble import AssembleSettings, assemble
 from facestudio.pipeline.parts import PipelineConfig
 

@@ -7,7 +7,7 @@ import torch
 from facestudio.errors import MissingWeights
 from facestudio.pipeline.conditions import (
     condition_generators,
-    embed_faces,
+    tell_people,
     imagine,
     join,
     look,
@@ -69,7 +69,8 @@ def test_one_branch_alone_is_that_branch(pipe):
 
 
 def test_nobody_is_the_zero_embedding(pipe, anna):
-    e_f = embed_faces([None, anna], pipe.like, pipe.guidance.identity_dim)
+    e_f, maps = tell_people([None, anna], pipe)
+    assert maps is None
     assert not e_f[0].any()
     assert torch.equal(e_f[1], torch.from_numpy(anna.embedding))
 

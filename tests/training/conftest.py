@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from accelerate.state import AcceleratorState
+from onnx import TensorProto, helper, numpy_helper
 
 from facestudio.data.shards import Sample, write_json, write_shard
 from tests.data.conftest import picture_bytes
@@ -65,3 +67,29 @@ def _own_accelerator():
     """Accelerate keeps one state a process; each test starts with none."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def recogniser_file(tmp_path):
+    """A small recogniser in an ONNX file: convolution, activation, pooling, eight numbers."""
+    rng = np.random.default_rng(5)
+    weights = {
+        "w": rng.standard_normal((6, 3, 7, 7)).astype(np.float32) / 5,
+        "m": rng.standard_normal((8, 6)).astype(np.float32),
+        "b": rng.standard_normal(8).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["in", "w"], ["c"], strides=[4, 4], pads=[3, 3, 3, 3]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "m", "b"], ["out"], transB=1),
+    ]
+    picture = helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 112, 112])
+    vector = helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", 8])
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "recogniser", [picture], [vector], stored)
+    opset = helper.make_opsetid("", 17)
+    path = tmp_path / "recogniser.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+    return path

@@ -13,7 +13,9 @@ from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.settings import from_dict, load_settings
 from facestudio.training.loop import LoopSettings, Trainer
 from facestudio.training.unet import (
+    FaceMapSettings,
     GuidanceSettings,
+    IdentityLossSettings,
     NoiseSettings,
     Settings,
     UNetSettings,
@@ -79,8 +81,12 @@ def test_unknown_source_is_refused(settings):
 
 
 def test_style_and_face_are_dropped_each_on_its_own(task, rng):
-    style, identity = task._drop(torch.ones(4000, 2), torch.ones(4000, 2), rng, people=1)
-    no_style, no_face = style.sum(1) == 0, identity.sum(1) == 0
+    told = {"style": torch.ones(4000, 2), "identity": torch.ones(4000, 2)}
+    told = task._drop(told | {"faces": torch.ones(4000, 1, 2, 2)}, rng, people=1)
+    style, no_map = told["style"], ~told["faces"].flatten(1).any(1)
+    no_style, no_face = style.sum(1) == 0, told["identity"].sum(1) == 0
+    assert bool(no_map[no_face].all())
+    assert float(no_map.float().mean()) == pytest.approx(0.19, abs=0.02)
     assert float(no_style.float().mean()) == pytest.approx(0.64, abs=0.03)
     assert float(no_face.float().mean()) == pytest.approx(0.10, abs=0.02)
     assert float((no_style & no_face).float().mean()) == pytest.approx(0.064, abs=0.02)
@@ -90,7 +96,9 @@ def test_style_and_face_are_dropped_each_on_its_own(task, rng):
 def test_canvas_puts_people_side_by_side_each_under_a_mask(rng):
     latents = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 2)
     style, identity = torch.ones(4, 3), torch.arange(4.0).view(4, 1) + 1
-    batch = compose(latents, style, identity, people=2)
+    told = {"latents": latents, "style": style, "identity": identity, "faces": 10 + latents}
+    batch = compose(told, people=2)
+    assert batch["faces"][1, 0, 0].tolist() == [12, 12, 13, 13]
     assert batch["latents"].shape == (2, 1, 2, 4)
     assert batch["latents"][1, 0, 0].tolist() == [2, 2, 3, 3]
     assert batch["masks"][:, 0].tolist() == [[1, 1, 0, 0], [0, 0, 1, 1]]
@@ -185,3 +193,105 @@ def test_trainer_logs_finite_losses(settings):
     trainer.train(lambda step, figures: told.append(figures["loss"]))
     assert len(told) == 4
     assert np.isfinite(told).all()
+
+
+@pytest.fixture
+def mapped(settings, tmp_path) -> Settings:
+    """The same with a face map."""
+    codec = PatchCodec(channels=CHANNELS, widths=(4, 4, 4), blocks=1)
+    codec.save_pretrained(tmp_path / "codec")
+    return replace(settings, codec=tmp_path / "codec", face_map=FaceMapSettings(3, 8))
+
+
+def test_face_map_needs_the_codec(settings):
+    with pytest.raises(BadOption, match="codec"):
+        UNetTask(replace(settings, face_map=FaceMapSettings(3)))
+
+
+def test_faces_are_the_latents_of_the_photo_that_gives_the_identity(mapped, rng):
+    task = UNetTask(
+        replace(mapped, compose=0.0, drop_face=0.0, face_map=FaceMapSettings(3, 8, 0.0))
+    )
+    batch = task.batch(rng, 6)
+    arrays = task.data.arrays
+    both = np.concatenate([arrays["latents"], arrays["latents_flipped"]])
+    twice = np.concatenate([arrays["identity"], arrays["identity"]])
+    for face, identity in zip(batch["faces"].numpy(), batch["identity"].numpy(), strict=True):
+        if identity.any():
+            index = int(np.abs(both - face).reshape(len(both), -1).sum(1).argmin())
+            np.testing.assert_allclose(face, both[index], atol=1e-2)
+            np.testing.assert_allclose(identity[0], twice[index], atol=1e-2)
+
+
+def test_drawing_takes_the_photo_it_was_drawn_from(mapped, rng):
+    task = UNetTask(mapped)
+    records = task.data.records
+    drawings = [i for i, r in enumerate(records) if r["key"] == "p0_a_ink"]
+    record = records[drawings[0]] | {"style": "ink"}
+    records[drawings[0]] = record
+    pool = type(task.pool)(task.data, ("test",), {})
+    assert records[pool._face(drawings[0], rng, 1.0)]["key"] == "p0_a"
+    assert records[pool._face(drawings[0], rng, 0.0)]["key"] == "p0_b"
+
+
+def test_only_portraits_in_layout_give_a_map(mapped, rng):
+    task = UNetTask(mapped)
+    seen = np.array([record["has_face"] for record in task.data.records])
+    assert (task.pool.in_layout == seen).all()
+    task.data.arrays["eyes"][:] += 20
+    moved = type(task.pool)(task.data, ("test",), {})
+    assert not moved.in_layout.any()
+
+
+@pytest.mark.parametrize("compose_share", [0.0, 1.0])
+def test_the_map_learns(mapped, rng, compose_share):
+    task = UNetTask(replace(mapped, compose=compose_share))
+    torch.nn.init.normal_(task.model.unet.conv_out.weight)
+    loss, _ = task.loss(task.model, task.batch(rng, 6))
+    loss.backward()
+    assert float(task.model.mapper.first.weight.grad.abs().sum()) > 0
+    assert task.model.mapper.project.weight.grad is None
+
+
+def test_a_map_is_added_without_changing_the_unet(settings, mapped, rng):
+    plain = train(settings)
+    before = UNetTask(replace(settings, init=plain, compose=0.0))
+    after = UNetTask(replace(mapped, init=plain, compose=0.0))
+    batch = after.batch(rng, 4)
+    told = (batch["style"], batch["identity"], None)
+    noisy, t = torch.randn_like(batch["latents"]), torch.tensor([5, 300, 700, 999])
+    with torch.no_grad():
+        one = before.model(noisy, t, *told, None)
+        two = after.model(noisy, t, *told, batch["faces"])
+    torch.testing.assert_close(one, two)
+
+
+def test_export_of_a_mapped_generator_starts_another_run(mapped, rng):
+    folder = train(mapped)
+    again = UNetTask(replace(mapped, init=folder))
+    first = UNetTask(mapped).model.mapper
+    assert again.model.mapper.features == 3
+    assert torch.equal(again.model.mapper.project.weight, first.project.weight)
+
+
+def test_identity_loss_is_added_at_low_noise_only(mapped, rng, recogniser_file):
+    chosen = IdentityLossSettings(recogniser_file, weight=1.0, below=1000)
+    task = UNetTask(replace(mapped, compose=0.0, drop_face=0.0, identity_loss=chosen))
+    torch.nn.init.normal_(task.model.unet.conv_out.weight)
+    batch = task.batch(rng, 6)
+    loss, figures = task.loss(task.model, batch)
+    assert loss.item() > figures["rebuilt"]
+    assert 0 < figures["unlike"] < 2
+    never = replace(task.settings, identity_loss=replace(chosen, below=0))
+    assert UNetTask(never).loss(task.model, batch)[1] == {}
+
+
+@pytest.mark.parametrize("kind", ["v_prediction", "epsilon", "sample"])
+def test_the_clean_latents_come_out_of_a_perfect_prediction(settings, kind):
+    task = UNetTask(replace(settings, noise=NoiseSettings(prediction_type=kind)))
+    latents, noise = torch.randn(2, CHANNELS, CELLS, CELLS), torch.randn(2, CHANNELS, CELLS, CELLS)
+    t = torch.tensor([10, 400])
+    noisy = task.scheduler.add_noise(latents, noise, t)
+    alpha = task.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+    clean = task._clean(task._target(latents, noise, t), noisy, alpha)
+    torch.testing.assert_close(clean, latents, atol=1e-3, rtol=1e-3)

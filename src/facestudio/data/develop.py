@@ -33,7 +33,7 @@ from facestudio.faces.align import (
     hide_face,
 )
 from facestudio.faces.detect import DlibDetector, find_face
-from facestudio.faces.embed import load_identity_encoder
+from facestudio.faces.load import load_identity_encoder
 from facestudio.images import cover, decode_picture
 
 RECORD_KEYS = (

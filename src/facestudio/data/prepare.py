@@ -21,7 +21,8 @@ from facestudio.data.develop import Developer, DeveloperSettings
 from facestudio.data.shards import Sample, shard_names, write_json, write_shard
 from facestudio.data.sources import Part, RawSample, open_source
 from facestudio.errors import BadOption, PictureError
-from facestudio.faces.embed import encoder_id, load_identity_encoder
+from facestudio.faces.embed import encoder_id
+from facestudio.faces.load import load_identity_encoder
 from facestudio.settings import to_dict
 
 Eyes = tuple[tuple[float, float], tuple[float, float]]

@@ -13,11 +13,11 @@ from facestudio.faces.embed import (
     NetworkEncoder,
     OnnxEncoder,
     encoder_id,
-    load_identity_encoder,
-    save_identity_encoder,
 )
 from facestudio.faces.encoder_folder import NetworkConfig, save_network
 from facestudio.faces.identity import Identity, load_identity, mix_identities
+from facestudio.faces.load import add_face_map, load_identity_encoder, save_identity_encoder
+from facestudio.faces.mapped import MappedEncoder
 from facestudio.faces.regions import Region, downsample_masks, find_regions, regions_to_masks
 
 __all__ = [
@@ -29,10 +29,12 @@ __all__ = [
     "Identity",
     "IdentityEncoder",
     "InsightFaceEncoder",
+    "MappedEncoder",
     "NetworkConfig",
     "NetworkEncoder",
     "OnnxEncoder",
     "Region",
+    "add_face_map",
     "align_face",
     "align_portrait",
     "calibrate",

@@ -92,6 +92,23 @@ def face_mask(width: int, height: int, eyes: np.ndarray, margin: float = 1.0) ->
     return np.asarray(inside <= 1)
 
 
+def portrait_face_cells(cells: int) -> np.ndarray:
+    """Where in a portrait the face is, float32 (cells, cells): 1 in cells that show mostly face.
+
+    Cells that the recogniser's crop does not wholly cover are 0: `portrait_of_crop` knows
+    nothing of them.
+    """
+    fine = 8 * cells  # pixels of a portrait that has 8 a cell
+    eyes = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * fine
+    corners = np.array([[0.0, 0.0], [CROP_PX, CROP_PX]])
+    (left, top), (right, bottom) = align_points(corners, ARCFACE_EYES * CROP_PX, eyes)
+    y, x = np.mgrid[:fine, :fine]
+    seen = (x >= left) & (x < right - 1) & (y >= top) & (y < bottom - 1)
+    shares = (face_mask(fine, fine, eyes) & seen).reshape(cells, 8, cells, 8).mean((1, 3))
+    whole = seen.reshape(cells, 8, cells, 8).all((1, 3))
+    return ((shares >= 0.5) & whole).astype(np.float32)
+
+
 def hide_face(
     image: Image.Image,
     eyes: np.ndarray,

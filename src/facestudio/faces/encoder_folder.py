@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DESCRIPTION",
+    "FACE_MAP",
     "NETWORK_WEIGHTS",
     "ONNX_WEIGHTS",
     "EncoderDescription",
@@ -35,6 +36,7 @@ __all__ = [
 DESCRIPTION = "identity.json"
 NETWORK_WEIGHTS = "identity.safetensors"
 ONNX_WEIGHTS = "identity.onnx"
+FACE_MAP = "face_map"
 
 ValueRange = Literal["0..255", "-1..1"]
 
@@ -62,6 +64,7 @@ class EncoderDescription:
     calibration: dict[str, Any] | None = None
     network: NetworkConfig | None = None
     value_range: ValueRange | None = None
+    face_map: bool | None = None  # a FaceMapper lies in the folder FACE_MAP beside
 
     def read_calibration(self) -> Calibration | None:
         """The calibration, if one was measured. Raises BadModel."""

@@ -13,7 +13,7 @@ What conditions the U-Net is handed to it at every call and never stored on a mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,23 @@ from torch.nn import functional as F
 
 from facestudio.errors import BadModel, BadRegion
 
+GUIDANCE = -1  # where keys and values of the guidance itself are kept
+Layers = Mapping[nn.Module, tuple[nn.Module, nn.Module]]
+
+
+@dataclass(frozen=True, eq=False)
+class AddedTokens:
+    """Tokens that are attended to beside the guidance, with keys and values of their own.
+
+    tokens (B, P, K, W); weights: what each set's attention counts, 0 where it is not given;
+    layers: for every cross-attention of the U-Net what makes keys and what makes values.
+    Source: decoupled cross-attention of IP-Adapter (arXiv 2308.06721), section 3.2.2.
+    """
+
+    tokens: Tensor
+    weights: Sequence[float]
+    layers: Layers
+
 
 @dataclass(eq=False)
 class GuidanceContext:
@@ -32,13 +49,18 @@ class GuidanceContext:
 
     tokens (B, P, K, W): P sets, one per person and last the background's, for positions of nobody.
     masks: (people, h, w) at the latent's size, not 0 inside; they may not overlap. None means that
-    set 0 serves the whole picture. Use one context per picture or batch: it keeps keys and values.
+    set 0 serves the whole picture. face_map (B, F, h, w): features of the faces that stand beside
+    the latents at the U-Net's input, for models that have one (`face_map.py`). added: further
+    tokens in as many sets, for models with adapters (`adapter.py`). Use one context per picture or
+    batch: it keeps keys and values.
     Raises BadRegion where masks overlap, or leave positions to a background that has no tokens.
     """
 
     tokens: Tensor
     masks: Tensor | None = None
-    _kept: dict[tuple[nn.Module, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    face_map: Tensor | None = None
+    added: Sequence[AddedTokens] = ()
+    _kept: dict[tuple[nn.Module, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
     _places: dict[int, list[Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,10 +81,29 @@ class GuidanceContext:
         return self._places[count]
 
     def keys_and_values(self, attn: Attention, index: int) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, heads, K, head_dim) of set `index`; computed once per module."""
-        if (attn, index) not in self._kept:
-            self._kept[attn, index] = make_keys_and_values(attn, self.tokens[:, index])
-        return self._kept[attn, index]
+        """Keys and values (B, heads, K, head_dim) of set `index`; computed once per module.
+
+        Tokens that are trained keep none: gradient checkpointing computes them a second time.
+        """
+        if self.tokens.requires_grad and torch.is_grad_enabled():
+            return make_keys_and_values(attn, self.tokens[:, index])
+        if (attn, index, GUIDANCE) not in self._kept:
+            made = make_keys_and_values(attn, self.tokens[:, index])
+            self._kept[attn, index, GUIDANCE] = made
+        return self._kept[attn, index, GUIDANCE]
+
+    def added_keys_and_values(
+        self, attn: Attention, index: int
+    ) -> Iterator[tuple[float, Tensor, Tensor]]:
+        """Weight, keys and values of each of the added tokens that count in set `index`."""
+        for number, added in enumerate(self.added):
+            if not added.weights[index]:
+                continue
+            if (attn, index, number) not in self._kept:
+                tokens = added.tokens[:, index].contiguous()
+                key, value = (_split_heads(make(tokens), attn.heads) for make in added.layers[attn])
+                self._kept[attn, index, number] = key, value
+            yield added.weights[index], *self._kept[attn, index, number]
 
     def _find_positions(self, count: int) -> list[Tensor]:
         if self._owners is None:
@@ -151,11 +192,17 @@ def attend_by_region(attn: Attention, query: Tensor, guidance: GuidanceContext) 
     result = torch.empty_like(query)
     for index, places in enumerate(guidance.positions(query.shape[2])):
         if len(places) == query.shape[2]:
-            return F.scaled_dot_product_attention(query, *guidance.keys_and_values(attn, index))
+            return attend(attn, query, guidance, index)
         if len(places):
-            key, value = guidance.keys_and_values(attn, index)
-            part = F.scaled_dot_product_attention(query[:, :, places], key, value)
-            result[:, :, places] = part
+            result[:, :, places] = attend(attn, query[:, :, places], guidance, index)
+    return result
+
+
+def attend(attn: Attention, query: Tensor, guidance: GuidanceContext, index: int) -> Tensor:
+    """The queries' attention over set `index` and, weighted, over what is added: shape of `query`."""
+    result = F.scaled_dot_product_attention(query, *guidance.keys_and_values(attn, index))
+    for weight, key, value in guidance.added_keys_and_values(attn, index):
+        result = result + weight * F.scaled_dot_product_attention(query, key, value)
     return result
 
 

@@ -12,7 +12,7 @@ from facestudio.encoders.image_towers import ImageTowers
 from facestudio.encoders.text_towers import TextTowers
 from facestudio.errors import MissingWeights
 from facestudio.faces.detect import DlibDetector
-from facestudio.faces.embed import load_identity_encoder
+from facestudio.faces.load import add_face_map, load_identity_encoder
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.pipeline.pipeline import FaceStudioPipeline
@@ -23,7 +23,8 @@ from facestudio.prior.prior import EmbeddingPrior
 class AssembleSettings:
     """Where the trained parts lie; read from a TOML file.
 
-    Each folder is the `export` of a training: `generator` holds unet, guidance and scheduler.
+    Each folder is the `export` of a training: `generator` holds unet, guidance, scheduler and,
+    if it was trained with one, the face map.
     """
 
     generator: Path
@@ -49,13 +50,16 @@ def assemble(settings: AssembleSettings, folder: Path) -> FaceStudioPipeline:
                 f"{place} is missing", file=place, hint="train that part first (facestudio train)"
             )
     generator, words = settings.generator, settings.words
+    encoder = load_identity_encoder(settings.identity)
+    if (generator / "face_map").is_dir():
+        encoder = add_face_map(encoder, generator / "face_map")
     pipe = FaceStudioPipeline(
         unet=UNet2DConditionModel.from_pretrained(generator / "unet"),
         codec=PatchCodec.from_pretrained(settings.codec),
         scheduler=EulerAncestralDiscreteScheduler.from_pretrained(generator / "scheduler"),
         guidance=HybridGuidance.from_pretrained(generator / "guidance"),
         image_towers=ImageTowers.load(settings.towers),
-        identity_encoder=load_identity_encoder(settings.identity),
+        identity_encoder=encoder,
         detector=DlibDetector(),
         text_towers=TextTowers.load(settings.towers) if words else None,
         prior=EmbeddingPrior.from_pretrained(settings.prior) if words and settings.prior else None,

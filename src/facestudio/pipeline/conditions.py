@@ -6,6 +6,7 @@ the same space, e_f a face, e_g the guidance. Here n counts pictures and P peopl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Generator, Tensor
 from facestudio.errors import MissingWeights
 from facestudio.faces.identity import Identity
 from facestudio.guidance.attention import GuidanceContext
+from facestudio.guidance.face_map import lay_out
 from facestudio.guidance.hybrid import HybridGuidance, blend
 from facestudio.pipeline.parts import Parts
 from facestudio.pipeline.request import Request
@@ -34,7 +36,7 @@ def make_context(
     """The guidance of a run for one picture per generator; cfg's unconditional half comes first."""
     assert request.alpha is not None
     count, generators = len(generators), condition_generators(generators)
-    e_f = embed_faces(people, parts.like, parts.guidance.identity_dim)
+    e_f, maps = tell_people(people, parts)
     e_h = look(parts, scene.style, count) if request.alpha > 0 else None
     e_T = imagine(parts, request.prompt, generators) if request.alpha < 1 else None  # noqa: N806
     blending = (request.alpha, request.style_scale, request.identity_scale)
@@ -49,7 +51,14 @@ def make_context(
     if needs_cfg(request):
         e_g = torch.cat([unconditional(parts, request, generators, e_g.shape[1]), e_g])
     masks = None if scene.masks is None else torch.from_numpy(scene.masks).to(e_g.device)
-    return GuidanceContext(e_g, masks)
+    face_map = None
+    if maps is not None:
+        factor = parts.codec.factor
+        size = (request.frame[0] // factor, request.frame[1] // factor)
+        placed = lay_out(request.identity_scale * maps, masks, size).expand(count, -1, -1, -1)
+        nobody = [torch.zeros_like(placed)] if needs_cfg(request) else []
+        face_map = torch.cat([*nobody, placed])
+    return GuidanceContext(e_g, masks, face_map)
 
 
 def needs_cfg(request: Request) -> bool:
@@ -66,11 +75,19 @@ def condition_generators(generators: Sequence[Generator]) -> list[Generator]:
     return [Generator().manual_seed(g.initial_seed() ^ CONDITION_STREAM) for g in generators]
 
 
-def embed_faces(people: Sequence[Identity | None], like: Tensor, dimension: int) -> Tensor:
-    """e_f (P, dimension); zero for nobody."""
-    nobody = np.zeros(dimension, dtype=np.float32)
-    vectors = [nobody if person is None else person.embedding for person in people]
-    return torch.from_numpy(np.stack(vectors)).to(like)
+def tell_people(people: Sequence[Identity | None], parts: Parts) -> tuple[Tensor, Tensor | None]:
+    """e_f (P, identity_dim), and the face maps (P, F, cells, cells) of a model that takes them.
+
+    Both are zero for nobody.
+    """
+    nobody = np.zeros(parts.identity_encoder.dimension, dtype=np.float32)
+    told = np.stack([nobody if person is None else person.embedding for person in people])
+    told = torch.from_numpy(told).to(parts.like)
+    e_f, rest = told.tensor_split([parts.guidance.identity_dim], dim=1)
+    if not parts.map_features:
+        return e_f, None
+    cells = math.isqrt(rest.shape[1] // parts.map_features)
+    return e_f, rest.unflatten(1, (parts.map_features, cells, cells))
 
 
 def look(parts: Parts, style: Image.Image | None, count: int) -> Tensor:

@@ -120,6 +120,8 @@ def predict(
     """The U-Net's prediction (B, C, h, w), moved away from the unconditional one, if any."""
     doubled = len(context.tokens) == 2 * len(latents)
     inputs = scheduler.scale_model_input(torch.cat([latents] * 2) if doubled else latents, timestep)
+    if context.face_map is not None:
+        inputs = torch.cat([inputs, context.face_map], dim=1)
     prediction: Tensor = unet(
         inputs,
         timestep,

@@ -27,7 +27,7 @@ import facestudio
 from facestudio.codec.kl import KLCodec
 from facestudio.errors import BadModel, BadOption, MissingWeights
 from facestudio.faces.detect import Detector, DlibDetector
-from facestudio.faces.embed import load_identity_encoder, save_identity_encoder
+from facestudio.faces.load import load_identity_encoder, save_identity_encoder
 from facestudio.images import write_bytes
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.settings import from_dict, to_dict
@@ -78,7 +78,7 @@ def load_parts(
     parts = {part: _load_folder(folder, key, index, dtype) for part, key in FOLDERS.items()}
     parts |= {part: _load_towers(folder, key, index, dtype) for part, key in TOWERS.items()}
     for part, value in parts.items():
-        if value is None and part not in OPTIONAL:
+        if value is None and part not in OPTIONAL and _is_needed(part, parts["guidance"]):
             raise BadModel(f"{folder / INDEX} names no {part}", file=str(folder / INDEX))
     return parts | {
         "codec": _load_codec(folder, index, dtype),
@@ -140,6 +140,11 @@ def _fetch(name: str) -> Path:
             file=name,
             hint="check the name and the network, or copy the model folder to this machine",
         ) from problem
+
+
+def _is_needed(part: str, guidance: Any) -> bool:
+    """Whether a model of this guidance has the part: without a style adapter no image towers."""
+    return part != "image_towers" or guidance is None or guidance.style_dim > 0
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -13,6 +14,7 @@ from torch import Generator, Tensor, nn
 from facestudio.errors import BadModel
 from facestudio.faces.detect import Detector
 from facestudio.faces.embed import IdentityEncoder
+from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import install_region_attention
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.pipeline.request import Limits
@@ -42,7 +44,7 @@ class ImageEncoder(Protocol):
 
 
 class TextEncoder(Protocol):
-    """Texts become vectors (B, text_dim)."""
+    """Texts become vectors (B, text_dim), or for models with adapters tokens (B, L, text_dim)."""
 
     text_dim: int
 
@@ -62,9 +64,9 @@ class PipelineConfig:
     """What a model folder says of the model as a whole.
 
     name: shown and recorded. hide_margin: of the ellipse over a style picture's face, as in
-    training. portrait: style and start pictures of one person are framed around the face, as in
-    training. guidance_scale, num_inference_steps: used where a call gives none. prior_steps: of
-    the prior that turns words into a style.
+    training; 0 hides nothing. portrait: style and start pictures of one person are framed around
+    the face, as in training. guidance_scale, num_inference_steps: used where a call gives none.
+    prior_steps: of the prior that turns words into a style.
     """
 
     name: str = "unnamed"
@@ -79,7 +81,8 @@ class Parts:
     """A model's parts, each an attribute that may be replaced.
 
     unet, scheduler: diffusers'. codec: PatchCodec or KLCodec. text_towers and prior are None in
-    a model that takes no words. Raises BadModel if the parts do not fit together.
+    a model that takes no words, image_towers in one that takes no style picture.
+    Raises BadModel if the parts do not fit together.
     """
 
     def __init__(
@@ -87,8 +90,8 @@ class Parts:
         unet: UNet2DConditionModel,
         codec: Codec,
         scheduler: Any,
-        guidance: HybridGuidance,
-        image_towers: ImageEncoder,
+        guidance: HybridGuidance | AdapterGuidance,
+        image_towers: ImageEncoder | None,
         identity_encoder: IdentityEncoder,
         detector: Detector,
         text_towers: TextEncoder | None = None,
@@ -118,7 +121,7 @@ class Parts:
     @property
     def like(self) -> Tensor:
         """A weight of the guidance: embeddings and latents have its device and dtype."""
-        return self.guidance.join.weight
+        return next(self.guidance.parameters())
 
     @property
     def limits(self) -> Limits:
@@ -135,6 +138,11 @@ class Parts:
             max_steps=self.scheduler.config.num_train_timesteps,
         )
 
+    @property
+    def map_features(self) -> int:
+        """How many numbers of a face map each position of the U-Net's input takes; 0: no map."""
+        return int(self.unet.config.in_channels) - self.codec.channels
+
     def networks(self) -> dict[str, nn.Module]:
         """The parts that are torch modules, by their names."""
         return {name: part for name, part in vars(self).items() if isinstance(part, nn.Module)}
@@ -149,18 +157,33 @@ class Parts:
 def check_fit(parts: Parts) -> None:
     """Raise BadModel, naming both numbers, if a part gives what another does not take."""
     guidance, unet, encoder = parts.guidance, parts.unet.config, parts.identity_encoder
+    features = parts.map_features
+    mapped = encoder.dimension - guidance.identity_dim if features else 0
+    style_dim = parts.image_towers.embed_dim if parts.image_towers else 0
     pairs = [
-        ("image towers' embed_dim", parts.image_towers.embed_dim, "style_dim", guidance.style_dim),
-        ("encoder's dimension", encoder.dimension, "identity_dim", guidance.identity_dim),
+        ("image towers' embed_dim", style_dim, "style_dim", guidance.style_dim),
         ("U-Net's cross_attention_dim", unet.cross_attention_dim, "width", guidance.width),
     ]
+    if guidance.identity_dim:
+        left = encoder.dimension - mapped
+        pairs.append(("encoder's dimension", left, "identity_dim", guidance.identity_dim))
+    if isinstance(guidance, AdapterGuidance):
+        words = parts.text_towers.text_dim if parts.text_towers else 0
+        pairs.append(("text encoder's text_dim", words, "width", guidance.width))
+        guidance.check_layers(parts.unet)
     for name, given, wanted, value in pairs:
         if given != value:
             raise BadModel(
                 f"the {name} is {given} and the guidance's {wanted} {value}; they must agree"
             )
-    if not unet.in_channels == unet.out_channels == parts.codec.channels:
+    if not (unet.out_channels == parts.codec.channels and features >= 0):
         raise BadModel(
             f"the U-Net takes {unet.in_channels} channels and gives {unet.out_channels}, "
             f"the codec has {parts.codec.channels}; they must agree"
+        )
+    if features and (mapped <= 0 or math.isqrt(mapped // features) ** 2 * features != mapped):
+        raise BadModel(
+            f"the U-Net takes a face map of {features} numbers a position, but the encoder's "
+            f"{encoder.dimension} numbers leave {mapped} for it beside the guidance's "
+            f"{guidance.identity_dim}; give the encoder that this model was trained with"
         )

@@ -26,8 +26,9 @@ from facestudio.data.shards import PreparedSet
 from facestudio.errors import BadOption, PictureError
 from facestudio.faces.align import align_face
 from facestudio.faces.calibration import Calibration, calibrate
-from facestudio.faces.embed import NetworkEncoder, load_identity_encoder
+from facestudio.faces.embed import NetworkEncoder
 from facestudio.faces.encoder_folder import NetworkConfig, load_network, save_network
+from facestudio.faces.load import load_identity_encoder
 from facestudio.faces.network import CROP_PX, IdentityNetwork
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Report, train_task
