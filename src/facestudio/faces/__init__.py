@@ -18,6 +18,7 @@ from facestudio.faces.encoder_folder import NetworkConfig, save_network
 from facestudio.faces.identity import Identity, load_identity, mix_identities
 from facestudio.faces.load import add_face_map, load_identity_encoder, save_identity_encoder
 from facestudio.faces.mapped import MappedEncoder
+from facestudio.faces.quality import Quality, judge_face
 from facestudio.faces.regions import Region, downsample_masks, find_regions, regions_to_masks
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "NetworkConfig",
     "NetworkEncoder",
     "OnnxEncoder",
+    "Quality",
     "Region",
     "add_face_map",
     "align_face",
@@ -45,6 +47,7 @@ __all__ = [
     "find_faces",
     "find_regions",
     "hide_face",
+    "judge_face",
     "load_identity",
     "load_identity_encoder",
     "mix_identities",

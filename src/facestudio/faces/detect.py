@@ -26,6 +26,10 @@ MIN_FACE_PX = 40
 RETRY_PADDING = 0.3  # found more tight crops than 0.4 and 0.6
 LARGE_SHARE = 0.6  # a face is large if it is at least this part of the widest
 
+# dlib's mean face: the middles of the eyes' corners and the base of the nose.
+DLIB_EYES = np.array([[0.2273, 0.2214], [0.7528, 0.2212]])
+DLIB_NOSE = np.array([[0.4901, 0.6278]])
+
 
 @dataclass(frozen=True)
 class Face:
@@ -82,7 +86,8 @@ class DlibDetector:
 
     The predictor gives the corners of the eyes and the base of the nose. Eye centres are the
     means of their corners; nose tip and mouth corners follow from the eyes through the ArcFace
-    template, so they are estimates that assume a frontal face.
+    template, so they are estimates that assume a frontal face, but for the tip of the nose, which
+    is moved as far as its base is seen from where a frontal face has it.
     """
 
     name = "dlib-hog"
@@ -190,8 +195,10 @@ def _face(shape: Any, score: float, stretch: np.ndarray) -> Face:
     rect = shape.rect
     low = np.array([rect.left(), rect.top()]) * stretch
     high = np.array([rect.right() + 1, rect.bottom() + 1]) * stretch
-    points = align_points(ARCFACE_POINTS, ARCFACE_POINTS[:2], eyes).astype(np.float32)
-    return Face((*map(float, low), *map(float, high)), points, float(score))  # type: ignore[arg-type]
+    points = align_points(ARCFACE_POINTS, ARCFACE_POINTS[:2], eyes)
+    points[2] += corners[4] * stretch - align_points(DLIB_NOSE, DLIB_EYES, eyes)[0]
+    box = (*map(float, low), *map(float, high))
+    return Face(box, points.astype(np.float32), float(score))  # type: ignore[arg-type]
 
 
 def _eyes_inside(face: Face, size: tuple[int, int]) -> bool:
