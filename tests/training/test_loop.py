@@ -1,6 +1,8 @@
-"""The loop: exact resume, schedule, averages, checkpoints that survive, refusals."""
+"""The loop: exact resume, stops, checkpoints that survive, curves, refusals."""
 
 import math
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +11,8 @@ import torch
 from torch import nn
 
 from facestudio.errors import BadOption
-from facestudio.training import loop as module
-from facestudio.training.loop import LoopSettings, Trainer, batch_rng, learning_rate
+from facestudio.training import checkpoints as module
+from facestudio.training.loop import LoopSettings, Trainer
 
 
 class LineTask:
@@ -66,7 +68,7 @@ def stop_after(trainer: Trainer, steps: int, error: type[BaseException]) -> None
 
 
 def weights_of(trainer: Trainer) -> list[torch.Tensor]:
-    both = (trainer.accelerator.unwrap_model(trainer.model), trainer.average)
+    both = (trainer.plain_model, trainer.average)
     return [p.detach().clone() for model in both for p in model.state_dict().values()]
 
 
@@ -83,30 +85,37 @@ def test_killed_and_resumed_equals_never_killed(settings):
         assert torch.equal(a, b)
 
 
-def test_ctrl_c_keeps_the_step_it_stopped_at(settings):
-    trainer = Trainer(LineTask(), settings, {})
-    stop_after(trainer, 5, KeyboardInterrupt)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_finishes_the_step_and_keeps_it(settings, number):
+    task = LineTask()
+    trainer = Trainer(task, settings, {})
+    real = task.batch
+
+    def batch(rng, size):
+        if trainer.step == 5:
+            os.kill(os.getpid(), number)
+        return real(rng, size)
+
+    task.batch = batch
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert trainer.checkpoints()[-1].name == "step-0000005"
+    assert trainer.checkpoints.complete()[-1].name == "step-0000006"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_batches_depend_on_seed_step_and_process_alone():
-    same = [batch_rng(1, 2, 0, 0).random() for _ in range(2)]
-    assert same[0] == same[1]
-    others = {
-        batch_rng(*numbers).random() for numbers in [(1, 2, 0, 0), (1, 3, 0, 0), (1, 2, 1, 0)]
-    }
-    assert len(others) == 3
+def test_a_second_ctrl_c_stops_at_once(settings):
+    task = LineTask()
+    trainer = Trainer(task, settings, {})
 
+    def batch(rng, size):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second signal was not heard")
 
-def test_learning_rate_warms_up_stays_and_falls_to_zero(settings):
-    long = replace(settings, steps=100, warmup=10, decay=0.5, lr=1.0)
-    rates = [learning_rate(step, long) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert rates[10:50] == [1.0] * 40
-    assert rates[75] == pytest.approx(0.5, abs=0.01)
-    assert rates[99] < 0.01
+    task.batch = batch
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer.checkpoints.complete() == []
 
 
 def test_training_learns_and_exports_the_average(settings):
@@ -115,12 +124,13 @@ def test_training_learns_and_exports_the_average(settings):
     average = trainer.average.state_dict()
     assert all(torch.equal(exported[name], average[name]) for name in average)
     x = torch.tensor([[0.0], [1.0]])
-    assert torch.allclose(trainer.average(x), 2 * x + 1, atol=0.3)
+    with trainer.average.applied(trainer.plain_model) as model:
+        assert torch.allclose(model(x), 2 * x + 1, atol=0.3)
 
 
 def test_without_average_the_trained_weights_are_exported(settings):
     _, trainer = train(replace(settings, ema=0.0))
-    model = trainer.accelerator.unwrap_model(trainer.model).state_dict()
+    model = trainer.plain_model.state_dict()
     exported = torch.load(settings.out / "export" / "line.pt", weights_only=True)
     assert all(torch.equal(exported[name], model[name]) for name in model)
 
@@ -132,7 +142,10 @@ def test_accumulation_sees_as_many_samples(settings):
 
 def test_only_the_last_checkpoints_are_kept(settings):
     _, trainer = train(settings)
-    assert [path.name for path in trainer.checkpoints()] == ["step-0000008", "step-0000012"]
+    assert [path.name for path in trainer.checkpoints.complete()] == [
+        "step-0000008",
+        "step-0000012",
+    ]
 
 
 def test_full_disk_keeps_the_last_good_checkpoint(settings, monkeypatch):
@@ -145,14 +158,20 @@ def test_full_disk_keeps_the_last_good_checkpoint(settings, monkeypatch):
     trainer.step = 13
     with pytest.warns(UserWarning, match=r"step 13 could not be written.*step-0000012"):
         trainer.save()
-    assert trainer.checkpoints()[-1].name == "step-0000012"
+    assert trainer.checkpoints.complete()[-1].name == "step-0000012"
     assert not list(settings.out.glob(".*.partial"))
 
 
 def test_a_half_written_checkpoint_is_not_resumed(settings):
     _, trainer = train(settings)
     (settings.out / "step-0000099").mkdir()
-    assert trainer.checkpoints()[-1].name == "step-0000012"
+    assert trainer.checkpoints.complete()[-1].name == "step-0000012"
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused(settings):
+    train(settings)
+    with pytest.raises(BadOption, match="written by other settings"):
+        train(replace(settings, optimizer="adafactor", steps=20))
 
 
 def test_report_gets_means_and_speed(settings):
@@ -182,5 +201,5 @@ def test_batch_that_does_not_divide_is_refused(settings):
 
 def test_bf16_trains_with_weights_kept_in_full(settings):
     _, trainer = train(replace(settings, precision="bf16", save_every=0))
-    weights = trainer.accelerator.unwrap_model(trainer.model).state_dict().values()
+    weights = trainer.plain_model.state_dict().values()
     assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in weights)

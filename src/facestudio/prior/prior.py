@@ -79,12 +79,24 @@ class EmbeddingPrior(ModelMixin, ConfigMixin):
         """The mean squared error of the predicted clean vectors at random times, a scalar."""
         self._check(text, self.text_dim, "text")
         self._check(style, self.style_dim, "style")
+        return self.loss_at(text, style, *self.draw(style, generator))
+
+    def draw(
+        self, style: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the loss draws: noise (B, style_dim), times (B,), and whether the text is kept."""
         size, device = len(style), style.device
         where = device if generator is None else generator.device
-        clean = (style - self.denoiser.clip_mean) / self.denoiser.clip_std
-        noise = randn_tensor(clean.shape, generator, device, clean.dtype)
+        noise = randn_tensor(style.shape, generator, device, style.dtype)
         times = torch.randint(TRAIN_STEPS, (size,), generator=generator, device=where).to(device)
         kept = torch.rand(size, 1, generator=generator, device=where).to(device) >= self.drop_text
+        return noise, times, kept
+
+    def loss_at(
+        self, text: Tensor, style: Tensor, noise: Tensor, times: Tensor, kept: Tensor
+    ) -> Tensor:
+        """The loss with what `draw` drew."""
+        clean = (style - self.denoiser.clip_mean) / self.denoiser.clip_std
         noised = _make_scheduler().add_noise(clean, noise, times)
         return F.mse_loss(self(noised, times, text * kept), clean)
 

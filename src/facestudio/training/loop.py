@@ -1,20 +1,16 @@
 """The one training loop: what a task is, how it is stepped, kept, resumed and shown.
 
-A batch is a pure function of (seed, step, process), so a run killed at any step and started
-again continues exactly: there is no reader state to lose. The learning rate, too, is a function
-of the step alone. Accelerate places the model, averages gradients over processes and keeps
-the optimizer's state.
+A batch and the learning rate are functions of the step alone, so a run killed at any step and
+started again continues exactly. Accelerate places the model and averages gradients over processes:
+by itself, or by FSDP or DeepSpeed where `accelerate launch` is told so.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-import os
-import shutil
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -25,8 +21,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from facestudio.errors import BadOption
-
-STEP_FOLDER = "step-{:07d}"
+from facestudio.training.average import MovingAverage
+from facestudio.training.batches import BatchPart, batch_rng, part_of
+from facestudio.training.checkpoints import SHARDED, Checkpoints
+from facestudio.training.optimizers import OptimizerName, learning_rate, make_optimizer
+from facestudio.training.stopping import Stop
 
 Report = Callable[[int, dict[str, float]], None]
 """Called now and then with the step and the mean of the last figures."""
@@ -40,6 +39,7 @@ class LoopSettings:
     steps: int = 1000
     batch: int = 32  # global: shared by all processes
     accumulation: int = 1  # micro-batches a step
+    optimizer: OptimizerName = "adamw"
     lr: float = 1e-4
     warmup: int = 100  # steps
     decay: float = 0.3  # the last share of the steps falls to zero, along a cosine
@@ -65,30 +65,22 @@ class Task(Protocol):
         """What is trained."""
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        """Return the tensors of one batch of `size` samples."""
+        """Return the tensors of one batch of `size` samples, the samples along dimension 0.
+
+        What the loss draws for a sample (times, noise) is here too, so that it does not depend on
+        the number of processes.
+        """
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss and figures to log."""
+        """Return the mean loss of the samples and figures to log."""
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
         """Return a sheet of samples (H, W, 3) uint8, or None."""
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """Write the trained part in the form the pipeline reads."""
-
-
-def learning_rate(step: int, settings: LoopSettings) -> float:
-    """Return the learning rate of `step`: linear warm-up, a plateau, a cosine to zero."""
-    warm = min(1.0, (step + 1) / max(1, settings.warmup))
-    left = (settings.steps - step) / max(1.0, settings.decay * settings.steps)
-    return settings.lr * warm * (0.5 * (1 - math.cos(math.pi * min(1.0, left))))
-
-
-def batch_rng(seed: int, step: int, process: int, micro: int) -> np.random.Generator:
-    """Return the random source of one micro-batch; the same numbers give the same batch."""
-    return np.random.default_rng([seed, step, process, micro])
 
 
 def train_task(
@@ -112,87 +104,106 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision=settings.precision, cpu=not torch.cuda.is_available()
         )
-        world = self.accelerator.num_processes
-        if settings.batch % (world * settings.accumulation):
-            raise BadOption(
-                f"loop.batch is {settings.batch}; it must divide by {world} processes × "
-                f"{settings.accumulation} accumulation"
-            )
-        self.micro_batch = settings.batch // (world * settings.accumulation)
-        self.average = copy.deepcopy(task.model).requires_grad_(False).eval()
-        optimizer = torch.optim.AdamW(
-            [p for p in task.model.parameters() if p.requires_grad],
-            lr=settings.lr,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-        )
+        _check_divides(settings, self.accelerator.num_processes)
+        optimizer = make_optimizer(task.model, settings)
+        sharded = self.accelerator.distributed_type in SHARDED
+        self.blank = copy.deepcopy(task.model).to("meta") if sharded else None  # the form alone
         self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
-        self.average.to(self.accelerator.device)
+        self.average = MovingAverage(self.plain_model, settings.ema)
+        self.checkpoints = Checkpoints(
+            settings.out,
+            settings.keep,
+            self.accelerator,
+            self.model,
+            self.optimizer,
+            self.average,
+        )
         self.step = 0
         self.writer: Any = None
 
+    @property
+    def plain_model(self) -> nn.Module:
+        """The model without accelerate's wrapping."""
+        unwrapped: nn.Module = self.accelerator.unwrap_model(self.model)
+        return unwrapped
+
     def train(self, report: Report | None = None) -> None:
-        """Train to the last step, saving on the way and at a stop by Ctrl-C."""
+        """Train to the last step, saving on the way and where a stop was asked for.
+
+        Raises KeyboardInterrupt after such a stop.
+        """
         self.settings.out.mkdir(parents=True, exist_ok=True)
         if self.settings.resume:
-            self.resume()
-        self.open_log()
-        figures: list[dict[str, float]] = []
-        started, first = time.perf_counter(), self.step
-        try:
-            while self.step < self.settings.steps:
-                figures.append(self.advance())
-                if self.step % self.settings.log_every == 0:
-                    seconds = time.perf_counter() - started
-                    self.log(figures, (self.step - first) * self.settings.batch / seconds, report)
-                    figures = []
-                self.keep_on_the_way()
-        except KeyboardInterrupt:
-            self.save()
-            raise
-        finally:
-            if self.writer is not None:
-                self.writer.close()
+            self.step = self.checkpoints.load_newest()
+        stop = Stop(impatient=self.accelerator.num_processes == 1)
+        with stop.listening(), self.open_log():
+            self.run(stop, report)
         self.save()
         self.export()
 
+    def run(self, stop: Stop, report: Report | None) -> None:
+        """Step, log and save until the last step, or until any process is asked to stop."""
+        figures: list[dict[str, float]] = []
+        started, first = time.perf_counter(), self.step
+        while self.step < self.settings.steps:
+            figures.append(self.advance())
+            if self.step % self.settings.log_every == 0:
+                seconds = time.perf_counter() - started
+                self.log(figures, (self.step - first) * self.settings.batch / seconds, report)
+                figures = []
+            self.keep_on_the_way()
+            if self.mean_over_processes(float(stop.asked)):
+                self.save()
+                raise KeyboardInterrupt
+
     def advance(self) -> dict[str, float]:
         """Take one optimizer step; return its figures."""
-        settings = self.settings
-        rate = learning_rate(self.step, settings)
+        rate = learning_rate(self.step, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
+        last = self.settings.accumulation - 1
         figures: dict[str, float] = {}
-        for micro in range(settings.accumulation):
-            process = self.accelerator.process_index
-            rng = batch_rng(settings.seed, self.step, process, micro)
-            torch.manual_seed(int(rng.integers(2**62)))
-            batch = self.task.batch(rng, self.micro_batch)
-            batch = {k: v.to(self.accelerator.device) for k, v in batch.items()}
-            with self.accelerator.autocast():
-                loss, figures = self.task.loss(self.model, batch)
-            self.accelerator.backward(loss / settings.accumulation)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.grad_clip)
+        loss = 0.0
+        for micro in range(last + 1):
+            with nullcontext() if micro == last else self.accelerator.no_sync(self.model):
+                share, figures = self.learn(micro)
+            loss += share
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self.update_average()
-        loss_value = float(self.accelerator.reduce(loss.detach(), "mean"))
-        return {"loss": loss_value, "grad_norm": float(norm), "lr": rate, **figures}
+        self.average.update(self.plain_model, self.step)
+        loss = self.mean_over_processes(loss)
+        return {"loss": loss, "grad_norm": float(norm), "lr": rate, **figures}
 
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """Move the averaged weights towards the trained ones; early steps weigh more."""
-        decay = (
-            min(self.settings.ema, (1 + self.step) / (10 + self.step)) if self.settings.ema else 0.0
-        )
-        trained = self.accelerator.unwrap_model(self.model).state_dict()
-        for name, mean in self.average.state_dict().items():
-            if mean.dtype.is_floating_point:
-                mean.lerp_(trained[name].to(mean.dtype), 1 - decay)
-            else:
-                mean.copy_(trained[name])
+    def learn(self, micro: int) -> tuple[float, dict[str, float]]:
+        """Add a micro-batch's gradients; return its share of the step's loss, and its figures."""
+        part = self.draw(micro)
+        with self.accelerator.autocast():
+            loss, figures = self.task.loss(self.model, part.tensors)
+        share = loss * (part.weight / self.settings.accumulation)
+        self.accelerator.backward(share)
+        return float(share.detach()), figures
+
+    def draw(self, micro: int) -> BatchPart:
+        """Return this process's part of a micro-batch, on its device."""
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        rng = batch_rng(self.settings.seed, self.step, micro)
+        torch.manual_seed(seed := int(rng.integers(2**62)))
+        whole = self.task.batch(rng, self.settings.batch // self.settings.accumulation)
+        part = part_of(whole, process, processes)
+        if process:  # dropout differs between processes
+            torch.manual_seed(seed + process)
+        placed = {name: rows.to(self.accelerator.device) for name, rows in part.tensors.items()}
+        return BatchPart(placed, part.weight)
+
+    def mean_over_processes(self, value: float) -> float:
+        """Return the mean of a number over all processes; waits for them."""
+        if self.accelerator.num_processes == 1:
+            return value
+        mine = torch.tensor(value, device=self.accelerator.device)
+        return float(self.accelerator.reduce(mine, "mean"))
 
     def keep_on_the_way(self) -> None:
         """Save and draw samples where the settings say so."""
@@ -200,73 +211,51 @@ class Trainer:
         if settings.save_every and self.step % settings.save_every == 0:
             self.save()
         if settings.sample_every and self.step % settings.sample_every == 0:
-            sheet = self.task.samples(self.average)
-            if sheet is not None and self.writer is not None:
-                self.writer.add_image("samples", sheet, self.step, dataformats="HWC")
+            self.show_samples()
 
-    def checkpoints(self) -> list[Path]:
-        """Return the complete checkpoints, oldest first."""
-        return sorted(p for p in self.settings.out.glob("step-*") if (p / "trainer.pt").is_file())
+    def show_samples(self) -> None:
+        """Draw a sheet with the averaged weights; sharded weights need all processes for it."""
+        if not (self.accelerator.is_main_process or self.blank is not None):
+            return
+        with self.average.applied(self.plain_model) as model:
+            sheet = self.task.samples(model)
+        if sheet is not None and self.writer is not None:
+            self.writer.add_image("samples", sheet, self.step, dataformats="HWC")
 
     def save(self) -> None:
-        """Write a checkpoint whole or not at all; a full disk keeps the last good one."""
-        folder = self.settings.out / STEP_FOLDER.format(self.step)
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process or folder.exists():
-            return
-        partial = folder.with_name(f".{folder.name}.partial")
-        try:
-            partial.mkdir(exist_ok=True)
-            torch.save(self.state(), partial / "trainer.pt")
-            os.replace(partial, folder)
-        except (OSError, RuntimeError) as problem:
-            shutil.rmtree(partial, ignore_errors=True)
-            kept = self.checkpoints()
-            warnings.warn(
-                f"checkpoint of step {self.step} could not be written ({problem}); "
-                f"the last good one is {kept[-1] if kept else 'none'}",
-                stacklevel=2,
-            )
-            return
-        for old in self.checkpoints()[: -self.settings.keep]:
-            shutil.rmtree(old)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
-        return {
-            "model": self.accelerator.unwrap_model(self.model).state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "settings": dict(self.resolved),
-        }
-
-    def resume(self) -> None:
-        """Go on from the newest checkpoint, if there is one."""
-        kept = self.checkpoints()
-        if not kept:
-            return
-        state = torch.load(kept[-1] / "trainer.pt", map_location="cpu", weights_only=True)
-        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        """Write a checkpoint of this step, if there is none yet."""
+        self.checkpoints.save(self.step, self.resolved)
 
     def export(self) -> None:
         """Write the averaged weights in the form the pipeline reads, under `out/export`."""
-        if self.accelerator.is_main_process:
-            model = self.average if self.settings.ema else self.accelerator.unwrap_model(self.model)
-            self.task.export(model, self.settings.out / "export")
+        with self.average.applied(self.plain_model) as model:
+            whole = model if self.blank is None else self.gather_into(self.blank)
+            if self.accelerator.is_main_process:
+                self.task.export(whole, self.settings.out / "export")
 
-    def open_log(self) -> None:
-        """Start the TensorBoard curves, where TensorBoard is installed."""
-        if not self.accelerator.is_main_process:
-            return
+    def gather_into(self, blank: nn.Module) -> nn.Module:
+        """Give `blank` the sharded model's whole weights, on the main process alone."""
+        state = self.accelerator.get_state_dict(self.model)
+        if self.accelerator.is_main_process:
+            blank.load_state_dict(state, assign=True)
+        return blank
+
+    @contextmanager
+    def open_log(self) -> Iterator[None]:
+        """TensorBoard's curves for as long as the block lasts, where TensorBoard is installed."""
+        self.writer = self._make_writer() if self.accelerator.is_main_process else None
+        try:
+            yield
+        finally:
+            if self.writer is not None:
+                self.writer.close()
+
+    def _make_writer(self) -> Any:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            return
-        self.writer = SummaryWriter(str(self.settings.out / "curves"), purge_step=self.step)
+            return None
+        return SummaryWriter(str(self.settings.out / "curves"), purge_step=self.step)
 
     def log(
         self,
@@ -282,3 +271,11 @@ class Trainer:
                 self.writer.add_scalar(name, value, self.step)
         if report is not None and self.accelerator.is_main_process:
             report(self.step, mean)
+
+
+def _check_divides(settings: LoopSettings, processes: int) -> None:
+    if settings.batch % (processes * settings.accumulation):
+        raise BadOption(
+            f"loop.batch is {settings.batch}; it must divide by {processes} processes × "
+            f"{settings.accumulation} accumulation"
+        )

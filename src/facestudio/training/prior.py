@@ -47,9 +47,9 @@ class PriorLoss(nn.Module):
         super().__init__()
         self.prior = prior
 
-    def forward(self, text: Tensor, style: Tensor) -> Tensor:
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the loss of text vectors (B, T) against style vectors (B, S)."""
-        return self.prior.loss(text, style)
+        return self.prior.loss_at(**batch)
 
 
 class PriorTask:
@@ -76,19 +76,20 @@ class PriorTask:
         self.model = PriorLoss(prior)
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        """Return text vectors (B, T) and style vectors (B, S)."""
+        """Return text vectors (B, T), style vectors (B, S), and what the loss draws for each."""
         chosen = self.picker.pick(rng, size)
         captions = [str(rng.choice(self.data.records[i]["captions"])) for i in chosen]
-        return {
-            "text": torch.stack([self.vectors[caption] for caption in captions]),
-            "style": self.style[chosen],
-        }
+        style = self.style[chosen]
+        drawer = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise, times, kept = self.model.prior.draw(style, drawer)
+        text = torch.stack([self.vectors[caption] for caption in captions])
+        return {"text": text, "style": style, "noise": noise, "times": times, "kept": kept}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the prior's denoising loss; 1 is what no knowledge gives."""
-        return model(batch["text"], batch["style"]), {}
+        return model(batch), {}
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
         """A prior draws nothing."""

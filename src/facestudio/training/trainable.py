@@ -1,0 +1,30 @@
+"""Which weights of the generator are trained, and how its activations are kept.
+
+`all` is the paper's: the guidance layer and the whole U-Net. `adapter` trains the guidance layer
+and what reads it, the keys and values of the U-Net's cross-attention, and leaves the base as it is
+(3 % of Stable Diffusion 1.5's weights).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from diffusers import UNet2DConditionModel
+
+Trainable = Literal["all", "adapter"]
+READERS = (".attn2.to_k.", ".attn2.to_v.")
+
+
+def choose_trainable(unet: UNet2DConditionModel, trainable: Trainable, checkpointing: bool) -> None:
+    """Freeze what is not trained; with `checkpointing` compute activations twice, to save memory.
+
+    What stands beside the U-Net (guidance layer, face map) is always trained, and so is the U-Net's
+    first layer where it takes more channels than it gives: those read the face map.
+    """
+    if trainable == "adapter":
+        mapped = unet.config.in_channels > unet.config.out_channels
+        for name, weight in unet.named_parameters():
+            reads = any(reader in name for reader in READERS)
+            weight.requires_grad_(reads or (mapped and name.startswith("conv_in.")))
+    if checkpointing:
+        unet.enable_gradient_checkpointing()

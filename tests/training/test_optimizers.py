@@ -1,0 +1,71 @@
+"""Optimizers: each learns, the factored one is small, unknown ones are refused; the schedule."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from facestudio.errors import BadOption
+from facestudio.settings import load_settings
+from facestudio.training import optimizers as module
+from facestudio.training.loop import LoopSettings
+from facestudio.training.optimizers import learning_rate, make_optimizer
+
+SETTINGS = LoopSettings(out=Path("run"), steps=100, warmup=10, decay=0.5, lr=1.0)
+
+
+def fall_of_loss(name: str, lr: float) -> float:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 4)
+    optimizer = make_optimizer(model, replace(SETTINGS, optimizer=name, lr=lr))
+    x, losses = torch.randn(64, 4), []
+    for _ in range(60):
+        loss = (model(x) - 2 * x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses[-1] / losses[0]
+
+
+@pytest.mark.parametrize(("name", "lr"), [("adamw", 0.05), ("adafactor", 0.05)])
+def test_learns(name, lr):
+    assert fall_of_loss(name, lr) < 0.3
+
+
+def test_factored_state_is_rows_and_columns():
+    model = nn.Linear(64, 64, bias=False)
+    optimizer = make_optimizer(model, replace(SETTINGS, optimizer="adafactor"))
+    model(torch.randn(2, 64)).sum().backward()
+    optimizer.step()
+    held = optimizer.state[model.weight].values()
+    assert sum(value.numel() for value in held) < 200
+
+
+def test_eight_bits_without_its_package_say_what_to_do(monkeypatch):
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(module, "import_module", absent)
+    with pytest.raises(BadOption, match=r"needs bitsandbytes; pip install bitsandbytes, or"):
+        make_optimizer(nn.Linear(1, 1), replace(SETTINGS, optimizer="adamw8bit"))
+
+
+def test_unknown_ones_are_refused_by_name(tmp_path):
+    with pytest.raises(BadOption, match=r"optimizer.*'adamw', 'adamw8bit', 'adafactor'"):
+        load_settings(LoopSettings, None, [f"out={tmp_path}", "optimizer=lion"])
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(BadOption, match="every weight is frozen"):
+        make_optimizer(nn.Linear(1, 1).requires_grad_(False), SETTINGS)
+
+
+def test_learning_rate_warms_up_stays_and_falls_to_zero():
+    rates = [learning_rate(step, SETTINGS) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10:50] == [1.0] * 40
+    assert rates[75] == pytest.approx(0.5, abs=0.01)
+    assert rates[99] < 0.01
