@@ -133,7 +133,7 @@ class ImageTowers(nn.Module):
 
         Raises MissingWeights or BadModel.
         """
-        return cls([_load(path) for path in tower_folders(Path(folder), PREFIX)]).eval()
+        return cls([load_image_tower(path) for path in tower_folders(Path(folder), PREFIX)]).eval()
 
     def save(self, folder: str | Path) -> None:
         """Write each tower as `image_encoder_<n>` under `folder`."""
@@ -224,7 +224,11 @@ def _read_config(folder: Path) -> ImageTowerConfig:
     return from_dict(ImageTowerConfig, sizes, folder.name)
 
 
-def _load(folder: Path) -> ImageTower:
+def load_image_tower(folder: Path) -> ImageTower:
+    """The tower in one folder; of a whole CLIP model's folder its image half.
+
+    Raises MissingWeights or BadModel.
+    """
     try:
         config = _read_config(folder)
     except BadOption as error:

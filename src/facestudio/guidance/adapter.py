@@ -24,7 +24,7 @@ CROSS_ATTENTION = "attn2"
 
 
 class Adapter(nn.Module):
-    """One adapter: vectors (B, dim) -> tokens (B, K, width), and what attends to them in each layer.
+    """One adapter: vectors (B, dim) -> tokens (B, K, width), and each layer's keys and values.
 
     `keys` and `values` hold one Linear per cross-attention, in the order of `cross_attentions`.
     """

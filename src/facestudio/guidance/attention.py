@@ -199,7 +199,7 @@ def attend_by_region(attn: Attention, query: Tensor, guidance: GuidanceContext) 
 
 
 def attend(attn: Attention, query: Tensor, guidance: GuidanceContext, index: int) -> Tensor:
-    """The queries' attention over set `index` and, weighted, over what is added: shape of `query`."""
+    """Attention over set `index` and, weighted, over what is added: of the shape of `query`."""
     result = F.scaled_dot_product_attention(query, *guidance.keys_and_values(attn, index))
     for weight, key, value in guidance.added_keys_and_values(attn, index):
         result = result + weight * F.scaled_dot_product_attention(query, key, value)

@@ -12,7 +12,6 @@ folder cannot run code of its own.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -29,6 +28,7 @@ from facestudio.errors import BadModel, BadOption, MissingWeights
 from facestudio.faces.detect import Detector, DlibDetector
 from facestudio.faces.load import load_identity_encoder, save_identity_encoder
 from facestudio.images import write_bytes
+from facestudio.pipeline.hub import HUB_NAME, fetch_folder
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.settings import from_dict, to_dict
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 INDEX = "model_index.json"
 SHIPPED = Path(facestudio.__file__).parent / "models"
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md", "*.onnx"]
 
 # part of the pipeline: its name in the index and, for most, its folder
@@ -57,7 +56,7 @@ def find_model(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if HUB_NAME.fullmatch(str(name)):
-        return _fetch(str(name))
+        return fetch_folder(str(name), HUB_FILES)
     raise MissingWeights(
         f"no model {str(name)!r}: neither shipped in {SHIPPED} nor a folder here",
         file=str(name),
@@ -73,9 +72,9 @@ def load_parts(
     Weights stored as fp16 are brought to `dtype`. Raises MissingWeights, BadModel.
     """
     folder = find_model(name)
-    index = _read_index(folder)
+    index = read_index(folder)
     config = _read_config(folder, index)
-    parts = {part: _load_folder(folder, key, index, dtype) for part, key in FOLDERS.items()}
+    parts = {part: load_part(folder, key, index, dtype) for part, key in FOLDERS.items()}
     parts |= {part: _load_towers(folder, key, index, dtype) for part, key in TOWERS.items()}
     for part, value in parts.items():
         if value is None and part not in OPTIONAL and _is_needed(part, parts["guidance"]):
@@ -129,25 +128,13 @@ def _as_half(tensor: torch.Tensor) -> torch.Tensor:
     return half if bool(half.isfinite().all()) else tensor
 
 
-def _fetch(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
-    except Exception as problem:  # the hub's client raises its own, httpx's and OS errors
-        raise MissingWeights(
-            f"no folder {name} here, and the hub did not give it: {problem}",
-            file=name,
-            hint="check the name and the network, or copy the model folder to this machine",
-        ) from problem
-
-
 def _is_needed(part: str, guidance: Any) -> bool:
     """Whether a model of this guidance has the part: without a style adapter no image towers."""
     return part != "image_towers" or guidance is None or guidance.style_dim > 0
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
+def read_index(folder: Path) -> dict[str, Any]:
+    """What `model_index.json` says; raises MissingWeights, BadModel."""
     path = folder / INDEX
     if not path.is_file():
         raise MissingWeights(
@@ -172,15 +159,18 @@ def _read_config(folder: Path, index: dict[str, Any]) -> PipelineConfig:
 
 
 def _load_codec(folder: Path, index: dict[str, Any], dtype: torch.dtype) -> Any:
-    if vae := _load_folder(folder, "vae", index, dtype):
+    if vae := load_part(folder, "vae", index, dtype):
         return KLCodec(vae)
-    if codec := _load_folder(folder, "codec", index, dtype):
+    if codec := load_part(folder, "codec", index, dtype):
         return codec
     raise BadModel(f"{folder / INDEX} names neither codec nor vae", file=str(folder / INDEX))
 
 
-def _load_folder(folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype) -> Any:
-    """The part in `folder/key`, or None if the index does not name it."""
+def load_part(folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype) -> Any:
+    """The part in `folder/key` in `dtype`, or None if the index does not name it.
+
+    Raises MissingWeights, BadModel.
+    """
     if index.get(key) is None:
         return None
     kind, path = _class_named(index[key], folder), folder / key

@@ -20,8 +20,10 @@ from facestudio.faces.align import align_face
 from facestudio.faces.detect import Detector, find_face
 from facestudio.faces.embed import encoder_id
 from facestudio.faces.identity import Identity, load_identity
+from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import GuidanceContext
 from facestudio.images import PictureLike, read_picture
+from facestudio.pipeline.adapters import make_adapter_context
 from facestudio.pipeline.conditions import make_context
 from facestudio.pipeline.denoise import (
     Hold,
@@ -149,7 +151,9 @@ class FaceStudioPipeline(Parts):
         generators, seeds = make_generators(request)
         with saying_what_would_fit(len(seeds), *request.frame):
             noise = draw_noise((self.codec.channels, *size), generators, self.like)
-            guidance = make_context(self, request, people, scene, generators)
+            adapted = isinstance(self.guidance, AdapterGuidance)
+            make = make_adapter_context if adapted else make_context
+            guidance = make(self, request, people, scene, generators)
             latents = self._draw(request, scene, guidance, noise, generators)
             images, likeness = self._develop(request, latents, people, scene)
         settings = describe_call(request, people, scene, seeds, self._describe())

@@ -109,7 +109,9 @@ def frame_picture(source: PictureLike, height: int, width: int) -> Image.Image:
 
 
 def hide_faces(image: Image.Image, detector: Detector, margin: float) -> Image.Image:
-    """The picture with every face that is found painted over; as it is if none is found."""
+    """The picture with every face that is found painted over; as it is if margin is 0."""
+    if not margin:
+        return image
     for face in find_faces(image, detector):
         image = hide_face(image, face.eyes, margin)
     return image
