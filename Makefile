@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
-EXTRAS := train,evaluation,arrow,test
+EXTRAS := train,evaluation,arrow,serve,test
 CODE := src tests benchmarks docs demo
 # 1 thread beats 2 while anything else is running on a small machine.
 THREADS ?= $(shell nproc)

@@ -96,3 +96,17 @@ def test_text_joins_message_and_hint():
 def test_survives_another_process():
     error = SeveralFaces("2 faces", file="a.jpg", boxes=[(0, 0, 1, 1)])
     assert pickle.loads(pickle.dumps(error)).to_dict() == error.to_dict()
+
+
+@pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.code)
+def test_is_the_same_after_it_was_told(leaf):
+    error = leaf("found this", file="a.jpg", hint="do that", boxes=[(1, 2, 3, 4)])
+    again = FaceStudioError.from_dict(error.to_dict())
+    assert type(again) is leaf
+    assert again.to_dict() == error.to_dict()
+
+
+def test_a_code_of_elsewhere_is_the_root():
+    error = FaceStudioError.from_dict({"code": "strange", "message": "x"})
+    assert type(error) is FaceStudioError
+    assert str(error) == "x"

@@ -33,7 +33,7 @@ The message says what was found and what was wanted; the hint says what to do ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -108,6 +108,14 @@ class FaceStudioError(Exception):
             "hint": self.hint,
             "boxes": boxes,
         }
+
+    @staticmethod
+    def from_dict(facts: Mapping[str, Any]) -> FaceStudioError:
+        """The error that `to_dict` told of, of the same class where the code is known."""
+        kinds = {leaf.code: leaf for branch in FaceStudioError.__subclasses__() for leaf in branch.__subclasses__()}
+        kind = kinds.get(facts.get("code", ""), FaceStudioError)
+        details = {name: facts.get(name) for name in ("file", "hint", "boxes")}
+        return kind(str(facts.get("message", "no message")), **details)
 
 
 class OptionError(FaceStudioError):

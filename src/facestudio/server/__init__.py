@@ -1,0 +1,1 @@
+"""Portraits over HTTP: jobs in a queue, drawn in batches, kept for whoever asked."""

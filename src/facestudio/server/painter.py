@@ -1,0 +1,137 @@
+"""Draws jobs with one pipeline: the part that runs in the local engine and in each replica."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from PIL import Image
+from torch import Tensor
+
+from facestudio.encoders.text_towers import PromptWarning
+from facestudio.errors import FaceStudioError, PictureError
+from facestudio.faces.detect import Face, find_faces
+from facestudio.faces.embed import encoder_id
+from facestudio.faces.identity import Identity, mix_identities
+from facestudio.images import decode_picture
+from facestudio.pipeline.batch import draw_together, shape_of
+from facestudio.pipeline.output import FaceStudioOutput
+from facestudio.pipeline.pipeline import FaceStudioPipeline
+from facestudio.pipeline.request import Request
+from facestudio.server.schemas import Mix, ModelFacts, Photos
+from facestudio.server.work import SAVED, Drawn, Failed, Work, people_of, to_request, words_of
+
+OnStep = Callable[[int, int], None]
+
+
+class Painter:
+    """Draws with one pipeline; `on_step` of `paint` may raise to break off."""
+
+    def __init__(self, pipe: FaceStudioPipeline) -> None:
+        self._pipe = pipe
+
+    @classmethod
+    def load(cls, model: str, threads: int | None = None) -> Painter:
+        """A painter with this model. Raises ModelError."""
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        warnings.simplefilter("ignore", PromptWarning)  # it holds what somebody wrote
+        return cls(FaceStudioPipeline.from_pretrained(model))
+
+    def describe(self) -> ModelFacts:
+        """What the model is and what it allows."""
+        pipe = self._pipe
+        return ModelFacts(
+            name=pipe.config.name,
+            encoder=encoder_id(pipe.identity_encoder),
+            takes_words=pipe.text_towers is not None,
+            **vars(pipe.limits),
+        )
+
+    def find_faces(self, data: bytes, name: str) -> tuple[tuple[int, int], list[Face]]:
+        """Width and height of a picture, and the faces in it, left to right."""
+        picture = decode_picture(data, name)
+        return picture.size, find_faces(picture, self._pipe.detector)
+
+    def identify(self, photos: Mapping[str, bytes], largest: bool) -> Identity:
+        """The person in these photos. Raises PictureError naming the photo."""
+        shown = [self._identify_one(photos[name], name, largest) for name in photos]
+        return mix_identities(shown, [1.0] * len(shown)) if len(shown) > 1 else shown[0]
+
+    def paint(self, works: Sequence[Work], on_step: OnStep) -> Iterator[Drawn | Failed]:
+        """What comes of each job, drawn together where they have one shape."""
+        requests: dict[str, Request] = {}
+        for work in works:
+            try:
+                requests[work.job_id] = self._to_request(work)
+            except FaceStudioError as error:
+                yield Failed(work.job_id, error)
+        shapes = {shape_of(request) for request in requests.values()}
+        if len(requests) > 1 and len(shapes) == 1 and None not in shapes:
+            try:
+                outputs = self._draw(list(requests.values()), on_step)
+                yield from map(_to_drawn, requests, outputs)
+                return
+            except FaceStudioError:  # of one of them: each alone shows whose it is
+                pass
+        for job_id, request in requests.items():
+            try:
+                yield _to_drawn(job_id, self._draw([request], on_step)[0])
+            except FaceStudioError as error:
+                yield Failed(job_id, error)
+
+    def _draw(self, requests: Sequence[Request], on_step: OnStep) -> list[FaceStudioOutput]:
+        total = requests[0].num_inference_steps or 0
+
+        def on_step_end(step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+            on_step(step + 1, total)
+            return latents
+
+        if shape_of(requests[0]) is not None:
+            return draw_together(self._pipe, requests, on_step_end)
+
+        def callback(
+            pipe: FaceStudioPipeline, step: int, timestep: Tensor, kept: dict[str, Tensor]
+        ) -> None:
+            on_step(step + 1, total)
+
+        return [self._pipe.run(replace(requests[0], callback_on_step_end=callback))]
+
+    def _to_request(self, work: Work) -> Request:
+        people = [
+            None if person is None else self._to_identity(person, work)
+            for person in people_of(work.asked)
+        ]
+
+        def picture(name: str) -> Image.Image:
+            return decode_picture(work.pictures[name], name)
+
+        return to_request(work.asked, self._pipe.limits, people, picture)
+
+    def _to_identity(self, person: str | Photos | Mix, work: Work) -> Identity:
+        known = {name: self._identify_word(name, work) for name in words_of(person)}
+        if isinstance(person, Mix):
+            return mix_identities(list(known.values()), [person.mix[name] for name in known])
+        shown = list(known.values())
+        return mix_identities(shown, [1.0] * len(shown)) if len(shown) > 1 else shown[0]
+
+    def _identify_word(self, name: str, work: Work) -> Identity:
+        if name.startswith(SAVED):
+            person = work.saved[name]
+            person.require_encoder(encoder_id(self._pipe.identity_encoder))
+            return person
+        return self._identify_one(work.pictures[name], name, work.asked.largest)
+
+    def _identify_one(self, data: bytes, name: str, largest: bool) -> Identity:
+        try:
+            return self._pipe.identity(decode_picture(data, name), largest=largest)
+        except PictureError as error:
+            error.file = name
+            raise
+
+
+def _to_drawn(job_id: str, output: FaceStudioOutput) -> Drawn:
+    return Drawn(job_id, output.images, output.likeness, output.seeds, output.settings)
