@@ -9,8 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from facestudio.codec.patch import PatchCodec
+from facestudio.data.develop import DeveloperSettings
+from facestudio.data.prepare import PrepareSettings, SourceSettings
+from facestudio.faces.encoder_folder import NetworkConfig, save_network
+from facestudio.faces.network import IdentityNetwork
+
+ENCODER = NetworkConfig(widths=(4, 4, 4), depths=(1, 1, 1), pooled_dim=6, grid_dim=1)
 EYES = ((0.375, 0.475), (0.625, 0.475))
 
 
@@ -53,3 +61,23 @@ def scenes_tar(tmp_path) -> Path:
     return write_tar(
         tmp_path / "scenes.tar.gz", {f"s{i}": (picture_bytes(i), record) for i in (1, 2)}
     )
+
+
+@pytest.fixture
+def develop(tmp_path) -> DeveloperSettings:
+    torch.manual_seed(0)
+    PatchCodec(channels=4, widths=(4, 4, 4), blocks=1).save_pretrained(tmp_path / "codec")
+    network = IdentityNetwork(**vars(ENCODER)).eval()
+    save_network(network, ENCODER, tmp_path / "id", name="tiny", version="1", licence="CC0")
+    return DeveloperSettings(
+        codec=tmp_path / "codec", identity=str(tmp_path / "id"), size=32, style_dim=3, batch=4
+    )
+
+
+@pytest.fixture
+def settings(tmp_path, people_tar, scenes_tar, develop) -> PrepareSettings:
+    sources = (
+        SourceSettings(people_tar, eyes=EYES, drawn=1.0),
+        SourceSettings(scenes_tar, people=False),
+    )
+    return PrepareSettings(tmp_path / "set", sources, develop)

@@ -5,40 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from facestudio.codec.patch import PatchCodec
-from facestudio.data import prepare as module
-from facestudio.data.develop import DeveloperSettings
+from facestudio.data import engines as module
 from facestudio.data.prepare import PrepareSettings, SourceSettings, prepare
 from facestudio.data.shards import PreparedSet
 from facestudio.errors import BadOption
-from facestudio.faces.encoder_folder import NetworkConfig, save_network
-from facestudio.faces.network import IdentityNetwork
-from tests.data.conftest import EYES
 
 ARRAYS = ("latents", "latents_flipped", "identity", "style", "mask", "eyes", "pictures")
-ENCODER = NetworkConfig(widths=(4, 4, 4), depths=(1, 1, 1), pooled_dim=6, grid_dim=1)
-
-
-@pytest.fixture
-def develop(tmp_path) -> DeveloperSettings:
-    torch.manual_seed(0)
-    PatchCodec(channels=4, widths=(4, 4, 4), blocks=1).save_pretrained(tmp_path / "codec")
-    network = IdentityNetwork(**vars(ENCODER)).eval()
-    save_network(network, ENCODER, tmp_path / "id", name="tiny", version="1", licence="CC0")
-    return DeveloperSettings(
-        codec=tmp_path / "codec", identity=str(tmp_path / "id"), size=32, style_dim=3, batch=4
-    )
-
-
-@pytest.fixture
-def settings(tmp_path, people_tar, scenes_tar, develop) -> PrepareSettings:
-    sources = (
-        SourceSettings(people_tar, eyes=EYES, drawn=1.0),
-        SourceSettings(scenes_tar, people=False),
-    )
-    return PrepareSettings(tmp_path / "set", sources, develop)
 
 
 def test_every_picture_is_in_the_set_or_in_the_report(settings):
@@ -84,30 +57,21 @@ def test_a_stopped_run_goes_on_without_loss_or_duplicate(settings, monkeypatch):
     whole = prepare(settings)
     wanted = (settings.out / "000-00000.safetensors").read_bytes()
     again = replace(settings, out=settings.out.with_name("again"))
-    real = module._write_part
+    real = module.do_job
 
     def dies_on_the_second(job, out, developer):
         if job.name.startswith("001"):
             raise KeyboardInterrupt
         return real(job, out, developer)
 
-    monkeypatch.setattr(module, "_write_part", dies_on_the_second)
+    monkeypatch.setattr(module, "do_job", dies_on_the_second)
     with pytest.raises(KeyboardInterrupt):
         prepare(again)
-    monkeypatch.setattr(module, "_write_part", real)
+    monkeypatch.setattr(module, "do_job", real)
     report = prepare(again)
     assert report.skipped_shards == 1
     assert report.samples == whole.samples
     assert (again.out / "000-00000.safetensors").read_bytes() == wanted
-
-
-def test_two_processes_write_the_same_bytes(settings):
-    prepare(settings)
-    both = replace(settings, out=settings.out.with_name("both"), processes=2)
-    prepare(both)
-    for name in ("000-00000", "001-00000"):
-        one, two = ((s.out / f"{name}.safetensors").read_bytes() for s in (settings, both))
-        assert one == two
 
 
 def test_a_prepared_set_can_be_prepared_again_with_other_parts(settings):

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from facestudio.codec.patch import PatchCodec
 from facestudio.data.captions import captions_of
+from facestudio.data.codecs import load_codec
 from facestudio.data.drawing import STYLES
 from facestudio.data.shards import Sample
 from facestudio.data.sources import RawSample
@@ -33,6 +33,7 @@ from facestudio.faces.align import (
     hide_face,
 )
 from facestudio.faces.detect import DlibDetector, find_face
+from facestudio.faces.embed import encoder_id
 from facestudio.faces.load import load_identity_encoder
 from facestudio.images import cover, decode_picture
 
@@ -55,7 +56,7 @@ MASK_CELL_PX = 8
 class DeveloperSettings:
     """The parts that turn pictures into samples, and the sizes they work at."""
 
-    codec: Path | None = None  # folder of a PatchCodec; none: no latents yet
+    codec: Path | None = None  # folder of a PatchCodec or an AutoencoderKL; none: no latents yet
     identity: str | None = None  # "dlib", a folder of an identity encoder, an ONNX file; none: zero
     towers: Path | None = None  # folder of the image towers; none: styles are zero
     style_dim: int = 1  # of the zero styles where no towers are given
@@ -90,9 +91,15 @@ class Developer:
         self.settings = settings
         side = settings.detect_px
         self.detector = DlibDetector(((side, 0.0),)) if side else DlibDetector()
-        self.codec = PatchCodec.from_pretrained(settings.codec).eval() if settings.codec else None
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.codec = load_codec(settings.codec).to(self.device) if settings.codec else None
         self.encoder = load_identity_encoder(settings.identity) if settings.identity else None
-        self.towers = ImageTowers.load(settings.towers).eval() if settings.towers else None
+        self.towers = ImageTowers.load(settings.towers).to(self.device) if settings.towers else None
+
+    @property
+    def encoder_id(self) -> str | None:
+        """`name@version` of the identity encoder; None without one."""
+        return None if self.encoder is None else encoder_id(self.encoder)
 
     def read(
         self, raw: RawSample, eyes: Any = None, reframe: bool = False, people: bool = True
@@ -193,15 +200,16 @@ class Developer:
 
     @torch.no_grad()
     def _encode(self, negatives: Sequence[Negative]) -> dict[str, np.ndarray]:
-        pixels = to_pixels([negative.image for negative in negatives])  # (N, 3, H, W)
         styles = np.zeros((len(negatives), self.settings.style_dim), np.float32)
         if self.towers is not None:
-            styles = self.towers(to_pixels([self._hidden(n) for n in negatives])).numpy()
+            hidden = to_pixels([self._hidden(negative) for negative in negatives])
+            styles = self.towers(hidden.to(self.device)).cpu().numpy()
         if self.codec is None:
             return {"style": styles}
+        pixels = to_pixels([negative.image for negative in negatives]).to(self.device)
         return {
-            "latents": self.codec.encode(pixels).numpy(),
-            "latents_flipped": self.codec.encode(pixels.flip(-1)).numpy(),
+            "latents": self.codec.encode(pixels).cpu().numpy(),
+            "latents_flipped": self.codec.encode(pixels.flip(-1)).cpu().numpy(),
             "style": styles,
         }
 
