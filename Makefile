@@ -55,11 +55,16 @@ check: $(FULL) ## style, types, the floors of the house
 
 .PHONY: test
 test: $(FULL) ## the tests, under ten minutes on two cores
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not full" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not full and not ray" $(PYTEST_ARGS)
+
+.PHONY: test-ray
+test-ray: $(FULL) ## the tests of Ray's engine, on a cluster of two nodes on this machine
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS),ray]'
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
 
 .PHONY: test-full
 test-full: $(FULL) ## all tests, with Stable Diffusion 1.5 in its true shapes
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not ray" $(PYTEST_ARGS)
 
 .PHONY: format
 format: $(FULL) ## put imports and lines in order
@@ -79,7 +84,7 @@ constraints: ## pin the newest set that installs together (then run the tests)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	sed -n 's/^torch==.*/&/p' constraints.txt > "$$scratch/pins"; echo 'pillow<13' >> "$$scratch/pins"; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
-	"$$scratch/venv/bin/pip" install --quiet -c "$$scratch/pins" ".[$(EXTRAS)]"; \
+	"$$scratch/venv/bin/pip" install --quiet -c "$$scratch/pins" ".[$(EXTRAS),ray]"; \
 	"$$scratch/venv/bin/pip" install --quiet --no-deps clip-anytorch; \
 	{ sed -n '/^#/p' constraints.txt; "$$scratch/venv/bin/pip" list --format=freeze \
 	  | grep -viE '^(facestudio|pip)==' | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | sort -f; } > "$$scratch/new"; \
