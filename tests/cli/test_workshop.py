@@ -143,6 +143,15 @@ def test_preparing(cli, monkeypatch, at_home):
     assert "samples" in cli("prepare", "set.toml").out
 
 
+def test_preparing_by_another_engine(cli, at_home):
+    config = 'out = "set"\n[develop]\n[[sources]]\npath = "photos"\n'
+    Path("set.toml").write_text(config)
+    assert 'engine = "ray"' in cli("prepare", "set.toml", "--engine", "ray", "--dry-run").out
+    refused = cli("prepare", "set.toml", "--engine", "spark", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "bad_option")
+    assert "spark" in refused.json["error"]["message"]
+
+
 def test_evaluating(cli, monkeypatch, at_home):
     def evaluate(settings, on_progress):
         on_progress(1, 2)

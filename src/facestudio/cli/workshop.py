@@ -34,6 +34,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def prepare(
     config: Config,
     overrides: Overrides = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="local|ray", help="Who does the work; as CONFIG says if not given."),
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,9 +49,10 @@ def prepare(
     from facestudio.data.prepare import prepare as prepare_set
     from facestudio.settings import load_settings
 
-    settings = load_settings(PrepareSettings, config, overrides or ())
+    chosen = [*(overrides or ()), *([f"engine={engine}"] if engine else ())]
+    settings = load_settings(PrepareSettings, config, chosen)
     if dry_run:
-        _print_settings(settings, as_json)
+        print_settings(settings, as_json)
         return
     started = time.perf_counter()
     with saying_what_is_kept(lambda: f"finished shards are kept in {settings.out}"):
@@ -97,7 +102,7 @@ def _train(part: str, config: Path, overrides: list[str], dry_run: bool, as_json
     trainer = import_module(f"facestudio.training.{part}")
     settings = load_settings(trainer.Settings, config, overrides)
     if dry_run:
-        _print_settings(settings, as_json)
+        print_settings(settings, as_json)
         return
     started = time.perf_counter()
     out: Path = settings.loop.out
@@ -145,7 +150,7 @@ def evaluate(
 
     settings = load_settings(evaluation.EvaluationSettings, config, overrides or ())
     if dry_run:
-        _print_settings(settings, as_json)
+        print_settings(settings, as_json)
         return
     started = time.perf_counter()
     with (
@@ -162,7 +167,7 @@ def evaluate(
     typer.echo(f"{settings.out}  {seconds:.1f} seconds")
 
 
-def _print_settings(settings: Any, as_json: bool) -> None:
+def print_settings(settings: Any, as_json: bool) -> None:
     """The settings after all changes, as TOML that may be read again, or as JSON."""
     from facestudio.settings import to_dict, to_toml
 
