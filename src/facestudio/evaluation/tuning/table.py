@@ -1,0 +1,257 @@
+"""The table from settings to page: read people, choose iterations, make pictures, judge, write.
+
+Iterations and learning rates are chosen on people of the half "tune"; the table's figures are of
+people of the half "report", whom nothing was chosen on. A stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facestudio.errors import BadOption, PictureError
+from facestudio.evaluation.judges import OWN, Judges, Vectors, load_judges
+from facestudio.evaluation.measures import estimate, hits, judge_photos
+from facestudio.evaluation.near import near_training
+from facestudio.evaluation.outputs import Progress, open_folder
+from facestudio.evaluation.settings import Half
+from facestudio.evaluation.sheets import write_sheets
+from facestudio.evaluation.tuning.albums import Album, AlbumCount, read_albums
+from facestudio.evaluation.tuning.page import Choice, Row, Seconds, Table, Trial
+from facestudio.evaluation.tuning.runs import DREAMBOOTH, INVERSION, Bench, Made, Recipe, identify
+from facestudio.evaluation.tuning.settings import (
+    TableSettings,
+    TunedSettings,
+    check_table_settings,
+)
+from facestudio.faces.embed import encoder_id
+from facestudio.pipeline.pipeline import FaceStudioPipeline
+from facestudio.settings import to_dict
+
+OWN_METHODS = ("style", "words")
+TUNED_METHODS = (INVERSION, DREAMBOOTH)
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """The people of a half and who is in each of their photos: one Vectors a photo's number."""
+
+    albums: list[Album]
+    photos: list[Vectors]
+    count: AlbumCount
+
+
+def make_table(
+    settings: TableSettings,
+    on_progress: Progress | None = None,
+    pipe: FaceStudioPipeline | None = None,
+) -> Table:
+    """Fit, draw and judge; write report.json, report.md, a sheet and every picture to settings.out.
+
+    on_progress(done, total) is called after each person and method; `pipe` stands in for
+    settings.model. Raises FaceStudioError.
+    """
+    check_table_settings(settings)
+    open_folder(settings.out)
+    pipe = pipe or FaceStudioPipeline.from_pretrained(settings.model)
+    judges = load_judges(settings.judging("report"), pipe)
+    tuning, reporting = (gather(settings, judges, pipe, half) for half in ("tune", "report"))
+    bench = Bench.of(settings, pipe)
+    report = counter(count_runs(settings, tuning, reporting), on_progress)
+    choices = [
+        choose(bench, judges, tuning, method, references, report)
+        for method in TUNED_METHODS for references in settings.references
+    ]  # fmt: skip
+    made = make_rows(bench, reporting, choices, report)
+    table = judge_table(settings, judges, reporting, tuning.count, made, choices)
+    table.write(settings.out)
+    draw_sheet(settings, reporting, made)
+    return table
+
+
+def gather(settings: TableSettings, judges: Judges, pipe: FaceStudioPipeline, half: Half) -> Crowd:
+    """The people of a half with a face in every photo, none near to the training data."""
+    wanted = settings.judging(half).n_people
+    assert wanted is not None
+    albums = read_albums(settings.people, half, settings.n_photos, wanted)
+    photos = [
+        judges.look(album.picture(number) for album in albums)
+        for number in range(settings.n_photos)
+    ]
+    seen = np.all([vectors.seen for vectors in photos], axis=0)
+    usable = seen & [identifiable(pipe, album, max(settings.references)) for album in albums]
+    own = [vectors.own for vectors in photos]
+    near = near_training(settings.against, judges.own, own, settings.near)
+    kept = np.flatnonzero(usable & ~near)
+    left_out = int((~usable).sum()), int((usable & near).sum())
+    count = AlbumCount(len(albums), *left_out, len(kept))
+    if len(kept) < 2:
+        raise BadOption(f"{settings.people}: nobody is left of the half {half!r} of {count}")
+    return Crowd([albums[i] for i in kept], [vectors[kept] for vectors in photos], count)
+
+
+def identifiable(pipe: FaceStudioPipeline, album: Album, references: int) -> bool:
+    """Whether the model finds a face in every photo that it is given."""
+    try:
+        identify(pipe, album.pictures(references))
+    except PictureError:
+        return False
+    return True
+
+
+def count_runs(settings: TableSettings, tuning: Crowd, reporting: Crowd) -> int:
+    """How many persons and methods there are to draw in all."""
+    references, rates = len(settings.references), 0
+    for method in TUNED_METHODS:
+        tuned: TunedSettings = getattr(settings, method)
+        rates += len(tuned.learning_rates)
+    rows = len(OWN_METHODS) * (references + 1) + len(TUNED_METHODS) * references
+    return rates * references * len(tuning.albums) + rows * len(reporting.albums)
+
+
+def counter(total: int, on_progress: Progress | None) -> Callable[[], None]:
+    """What is called after each run: it counts and tells."""
+    done = iter(range(1, total + 1))
+
+    def report() -> None:
+        number = next(done)
+        if on_progress is not None:
+            on_progress(number, total)
+
+    return report
+
+
+def choose(
+    bench: Bench,
+    judges: Judges,
+    crowd: Crowd,
+    method: str,
+    references: int,
+    report: Callable[[], None],
+) -> Choice:
+    """The learning rate and iterations whose pictures of the tuning people are most like them."""
+    tuned: TunedSettings = getattr(bench.settings, method)
+    trials = []
+    for rate in tuned.learning_rates:
+        recipe = Recipe(method, references, rate)
+        made = [
+            bench.tune("tune", recipe, album, tuned.iterations)
+            for album in told(report, crowd.albums)
+        ]
+        for number, iterations in enumerate(tuned.iterations):
+            outputs = judges.look(each[number].read() for each in made)
+            likeness = likeness_to_references(judges, crowd, outputs, references)
+            trials.append(Trial(rate, iterations, float(likeness.mean())))
+    return Choice(method, references, trials)
+
+
+def make_rows(
+    bench: Bench, crowd: Crowd, choices: Sequence[Choice], report: Callable[[], None]
+) -> list[tuple[Recipe, list[Made]]]:
+    """Every row's pictures, one a person: the model's own first, then the tuned methods'."""
+    rows = []
+    for recipe in own_recipes(bench.settings):
+        rows.append(
+            (recipe, list(told(report, (bench.draw("report", recipe, a) for a in crowd.albums))))
+        )
+    for choice in choices:
+        best = choice.best
+        recipe = Recipe(choice.method, choice.references, best.rate)
+        made = [
+            bench.tune("report", recipe, album, (best.iterations,))[0]
+            for album in told(report, crowd.albums)
+        ]
+        rows.append((recipe, made))
+    return rows
+
+
+def told(report: Callable[[], None], albums: Sequence[Album]) -> Iterator[Album]:
+    """The same people, each reported once its turn is over."""
+    for album in albums:
+        yield album
+        report()
+
+
+def own_recipes(settings: TableSettings) -> list[Recipe]:
+    """The model's own rows: both branches with each number of photos, then without identity."""
+    given = [Recipe(method, n) for method in OWN_METHODS for n in settings.references]
+    return given + [Recipe(f"{method}-nobody", 1) for method in OWN_METHODS]
+
+
+def judge_table(
+    settings: TableSettings,
+    judges: Judges,
+    crowd: Crowd,
+    tuning: AlbumCount,
+    made: Sequence[tuple[Recipe, list[Made]]],
+    choices: Sequence[Choice],
+) -> Table:
+    """All figures of pictures that were made."""
+    scales = judges.scales()
+    rows = [judge_row(judges, crowd, recipe, pictures) for recipe, pictures in made]
+    real = {
+        name: judge_photos(
+            scale, crowd.photos[0].of(name), crowd.photos[-1].of(name), settings.false_accepts
+        )
+        for name, scale in scales.items()
+    }
+    recogniser = None if judges.independent is None else encoder_id(judges.independent)
+    return Table(
+        settings=to_dict(settings),
+        encoder=encoder_id(judges.own),
+        recogniser=recogniser,
+        people=crowd.count,
+        tuning=tuning,
+        real=real,
+        rows=tuple(rows),
+        choices=tuple(choices),
+    )
+
+
+def judge_row(judges: Judges, crowd: Crowd, recipe: Recipe, made: Sequence[Made]) -> Row:
+    """One row's figures."""
+    outputs = judges.look(each.read() for each in made)
+    trusted = judges.trusted
+    other = judges.scales()[trusted].table(outputs.of(trusted), crowd.photos[-1].of(trusted))
+    return Row(
+        method=recipe.method,
+        references=recipe.references,
+        reference=estimate(likeness_to_references(judges, crowd, outputs, recipe.references)),
+        other=estimate(np.nan_to_num(np.diag(other))),
+        rank1_other=estimate(hits(other)),
+        with_face=estimate(outputs.seen),
+        own=estimate(likeness_to_references(judges, crowd, outputs, recipe.references, OWN)),
+        seconds=Seconds(
+            setup=float(np.median([each.setup_s for each in made])),
+            picture=float(np.median([each.picture_s for each in made])),
+        ),
+    )
+
+
+def likeness_to_references(
+    judges: Judges, crowd: Crowd, outputs: Vectors, references: int, recogniser: str | None = None
+) -> np.ndarray:
+    """Each person's mean similarity (N,) to the photos that were given; 0 without a face."""
+    name = recogniser or judges.trusted
+    scale = judges.scales()[name]
+    same = [
+        np.diag(scale.table(outputs.of(name), photos.of(name)))
+        for photos in crowd.photos[:references]
+    ]
+    return np.nan_to_num(np.mean(same, axis=0))
+
+
+def draw_sheet(
+    settings: TableSettings, crowd: Crowd, made: Sequence[tuple[Recipe, list[Made]]]
+) -> None:
+    """Write a sheet of the first people: photo, photo never shown, every row's picture."""
+    shown = crowd.albums[:SHOWN]
+    columns = [
+        ("reference", [album.picture(0) for album in shown]),
+        ("other photo", [album.picture(-1) for album in shown]),
+    ]
+    columns += [(recipe.name, [each.read() for each in row[:SHOWN]]) for recipe, row in made]
+    write_sheets(settings.out / "sheets", columns)
