@@ -42,6 +42,7 @@ def describe_model(name: str) -> dict[str, Any]:
     """
     from facestudio.faces.encoder_folder import read_description
     from facestudio.pipeline.load import INDEX, find_model
+    from facestudio.pipeline.origins import card_licence, read_origins
 
     folder = find_model(name)
     encoder = read_description(folder)
@@ -59,7 +60,8 @@ def describe_model(name: str) -> dict[str, Any]:
             "calibrated": encoder.calibration is not None,
             "licence": encoder.licence,
         },
-        "licence": _card_licence(folder / "README.md"),
+        "licence": card_licence(folder),
+        "origins": {part: vars(origin) for part, origin in read_origins(folder).items()},
     }
 
 
@@ -84,28 +86,21 @@ def _part_name(part: Path, folder: Path) -> str:
 
 
 def _describe_part(folder: Path) -> dict[str, Any]:
-    """Parameters and size of one part, from the headers of its files alone."""
+    """Parameters, number types and size of one part, from the headers of its files alone."""
     files = sorted(folder.glob("*.safetensors"))
+    tensors = [entry for path in files for entry in _read_header(path)]
     return {
-        "parameters": sum(_count_parameters(path) for path in files),
+        "parameters": sum(math.prod(entry["shape"]) for entry in tensors),
+        "dtypes": sorted({entry["dtype"] for entry in tensors}),
         "megabytes": round(sum(path.stat().st_size for path in files) / MEGABYTE, 1),
     }
 
 
-def _count_parameters(path: Path) -> int:
+def _read_header(path: Path) -> list[dict[str, Any]]:
+    """Shape and number type of each tensor in a safetensors file."""
     with path.open("rb") as stream:
         header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
-
-
-def _card_licence(card: Path) -> str:
-    """The licence in the card's front matter, or a word that there is none."""
-    if card.is_file():
-        for line in card.read_text("utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("license", "licence", "license_name"):
-                return value.strip()
-    return "not stated"
+    return [entry for key, entry in header.items() if key != "__metadata__"]
 
 
 def _describe_installation() -> dict[str, Any]:

@@ -78,7 +78,11 @@ class PictureVector(nn.Module):
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """The image encoder of a model folder; raises MissingWeights, BadModel."""
-        root = Path(folder) / IMAGE_ENCODER
+        return cls.read(Path(folder) / IMAGE_ENCODER)
+
+    @classmethod
+    def read(cls, root: Path) -> Self:
+        """The image encoder in a folder of its own; raises MissingWeights, BadModel."""
         network = load_clip(CLIPVisionModelWithProjection, root)
         path = root / "preprocessor_config.json"
         pre = read_json(path) if path.is_file() else {}

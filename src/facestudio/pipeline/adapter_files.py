@@ -28,6 +28,7 @@ Kind = Literal["style", "face"]
 
 PROJECTION, LAYERS = "image_proj", "ip_adapter"
 KNOWN = {"style": "ip-adapter_sd15", "face": "ip-adapter-faceid_sd15"}
+SAME_BASE = "adapters named sd15 go with Stable Diffusion 1.5 and models made from it"
 OTHERS = {
     "perceiver_resampler.proj_in.weight": "IP-Adapter-FaceID-Plus",
     "proj.3.weight": "IP-Adapter full face",
@@ -68,6 +69,7 @@ def build_guidance(files: Sequence[AdapterFile], unet: UNet2DConditionModel) -> 
     sizes: dict[str, int] = {}
     for file in files:
         sizes |= _style_sizes(file) if file.kind == "style" else _face_sizes(file)
+        _check_width(file, sizes["width"], unet.config.cross_attention_dim)
     guidance = AdapterGuidance(sizes.pop("width"), layer_widths_of(unet), **sizes)
     for file in files:
         adapter = guidance.style if file.kind == "style" else guidance.face
@@ -147,6 +149,12 @@ def _face_sizes(file: AdapterFile) -> dict[str, int]:
     }
 
 
+def _check_width(file: AdapterFile, width: int, wanted: int) -> None:
+    if width != wanted:
+        message = f"{file.path} makes tokens of width {width}, the base model reads {wanted}"
+        raise BadModel(message, file=file.path, hint=SAME_BASE)
+
+
 def _fill(adapter: Adapter, file: AdapterFile) -> None:
     """Give the adapter the file's weights."""
     weights = {f"project.{k}": v for k, v in _renamed(file.projection, file.kind).items()}
@@ -159,8 +167,7 @@ def _fill(adapter: Adapter, file: AdapterFile) -> None:
         adapter.load_state_dict(weights)
     except RuntimeError as problem:
         message = f"{file.path} does not fit the base model: {problem}"
-        hint = "adapters named sd15 go with Stable Diffusion 1.5 and models made from it"
-        raise BadModel(message, file=file.path, hint=hint) from problem
+        raise BadModel(message, file=file.path, hint=SAME_BASE) from problem
 
 
 def _renamed(projection: Weights, kind: Kind) -> Weights:

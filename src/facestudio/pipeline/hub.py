@@ -38,10 +38,17 @@ def find_folder(
     return fetch_folder(name, patterns, what=what, offline=offline)
 
 
-def find_file(name: str, what: str, files: Sequence[str], *, offline: bool = False) -> Path:
+def find_file(
+    name: str,
+    what: str,
+    files: Sequence[str],
+    *,
+    beside: Sequence[str] = (),
+    offline: bool = False,
+) -> Path:
     """One file: a path, a folder that holds one of `files`, or owner/name on the hub.
 
-    Raises MissingWeights as `find_folder` does.
+    beside: what else is fetched from a hub. Raises MissingWeights as `find_folder` does.
     """
     path = Path(name)
     if path.is_file():
@@ -54,7 +61,7 @@ def find_file(name: str, what: str, files: Sequence[str], *, offline: bool = Fal
         raise MissingWeights(f"{what}: no {wanted} in {path}", file=path / files[0])
     if not HUB_NAME.fullmatch(name):
         raise _not_here(name, what)
-    folder = fetch_folder(name, files, what=what, offline=offline)
+    folder = fetch_folder(name, [files[0], *beside], what=what, offline=offline)
     return find_file(str(folder), what, files)
 
 

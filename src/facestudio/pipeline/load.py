@@ -26,7 +26,9 @@ import facestudio
 from facestudio.codec.kl import KLCodec
 from facestudio.errors import BadModel, BadOption, MissingWeights
 from facestudio.faces.detect import Detector, DlibDetector
+from facestudio.faces.embed import IdentityEncoder
 from facestudio.faces.load import load_identity_encoder, save_identity_encoder
+from facestudio.faces.packs import pack_detector
 from facestudio.images import write_bytes
 from facestudio.pipeline.hub import HUB_NAME, fetch_folder
 from facestudio.pipeline.parts import PipelineConfig
@@ -79,12 +81,18 @@ def load_parts(
     for part, value in parts.items():
         if value is None and part not in OPTIONAL and _is_needed(part, parts["guidance"]):
             raise BadModel(f"{folder / INDEX} names no {part}", file=str(folder / INDEX))
+    encoder = load_identity_encoder(folder)
     return parts | {
         "codec": _load_codec(folder, index, dtype),
-        "identity_encoder": load_identity_encoder(folder),
-        "detector": detector or DlibDetector(),
+        "identity_encoder": encoder,
+        "detector": detector or choose_detector(encoder),
         "config": config,
     }
+
+
+def choose_detector(encoder: IdentityEncoder) -> Detector:
+    """SCRFD where the encoder is of a pack that holds it, else dlib's."""
+    return pack_detector(encoder) or DlibDetector()
 
 
 def save_parts(parts: Parts, folder: Path, *, half: bool = False) -> None:
