@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("knows all parts", ("pipeline",)),
     ("vectors to tokens and latents", ("guidance", "prior", "codec")),
     ("pictures and words to vectors", ("faces", "encoders")),
+    ("says what is generated", ("provenance",)),
     ("ground", ("images", "settings", "errors")),
 )
 START, END = "<!-- imports: start -->", "<!-- imports: end -->"

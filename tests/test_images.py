@@ -10,6 +10,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ from facestudio.images import (
     write_picture,
 )
 
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 RED_LEFT = np.zeros((8, 16, 3), np.uint8)
 RED_LEFT[:, :8] = (250, 10, 10)
 RED_LEFT[:, 8:] = (10, 10, 250)
@@ -329,6 +331,18 @@ def test_written_pictures_carry_their_settings(tmp_path, gradient, name):
     assert read_metadata(tmp_path / name) == metadata
     assert difference(read_picture(tmp_path / name), gradient(32, 24)) < 4
     assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_generated_pictures_say_so_in_iptcs_words(tmp_path, gradient, kind):
+    write_picture(gradient(32, 24), tmp_path / f"a.{kind}", {"generated": True})
+    with Image.open(tmp_path / f"a.{kind}") as image:
+        (described,) = ElementTree.fromstring(image.info["xmp"]).iter(f"{RDF}Description")
+    (value,) = (v for k, v in described.items() if k.endswith("}DigitalSourceType"))
+    assert value.endswith("/trainedAlgorithmicMedia")
+    write_picture(gradient(32, 24), tmp_path / f"b.{kind}", {"generated": False})
+    with Image.open(tmp_path / f"b.{kind}") as image:
+        assert "xmp" not in image.info
 
 
 def test_no_metadata(tmp_path, gradient):

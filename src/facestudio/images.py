@@ -40,6 +40,17 @@ PICTURE_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WE
 METADATA_KEY = "facestudio"
 EXIF_IFD, USER_COMMENT, COMMENT_PREFIX = 0x8769, 0x9286, b"ASCII\0\0\0"
 
+# What other programs read: IPTC's digital source type, "created by a trained model".
+XMP_KEY = "XML:com.adobe.xmp"
+GENERATED_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    'rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    "Iptc4xmpExt:DigitalSourceType="
+    '"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
+    "</rdf:RDF></x:xmpmeta>"
+)
+
 # Of the padding, as part of the longer side. Less leaves ghosts: of 41 tight crops of London and
 # LFW faces in which dlib sees nothing, all are found with 0.15, 35 with 0.06, 29 with 0.02.
 BLUR = 0.15
@@ -82,6 +93,7 @@ def write_picture(
 ) -> None:
     """Write PNG, JPEG or WebP by the suffix, all or nothing, with `metadata` inside as JSON.
 
+    Where `metadata` says "generated", the file says so in IPTC's words too (XMP).
     Raises BadOutput, NoSpace.
     """
     path = Path(path)
@@ -299,14 +311,16 @@ def _to_bytes(array: np.ndarray) -> np.ndarray:
 def _metadata_options(metadata: dict[str, Any], path: Path) -> dict[str, Any]:
     from PIL.PngImagePlugin import PngInfo
 
-    text = json.dumps(metadata)
+    text, xmp = json.dumps(metadata), GENERATED_XMP if metadata.get("generated") else ""
     if path.suffix.lower() == ".png":
         info = PngInfo()
         info.add_itxt(METADATA_KEY, text)
+        if xmp:
+            info.add_itxt(XMP_KEY, xmp)
         return {"pnginfo": info}
     exif = Image.Exif()
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = COMMENT_PREFIX + text.encode("ascii")
-    return {"exif": exif}
+    return {"exif": exif, "xmp": xmp.encode()} if xmp else {"exif": exif}
 
 
 def _temporary(folder: Path, data: bytes) -> tuple[Path, int]:

@@ -13,6 +13,7 @@ from facestudio.faces.identity import Identity
 from facestudio.guidance import RegionAttention
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.scene import to_pixels
+from facestudio.provenance.watermark import find_watermark
 
 LEFT, RIGHT = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
 
@@ -360,3 +361,34 @@ def test_parts_that_do_not_fit_are_refused(pipe, part, change, text, monkeypatch
         monkeypatch.setattr(parts[part], name, value)
     with pytest.raises(BadModel, match=text):
         FaceStudioPipeline(**parts)
+
+
+def test_pictures_are_marked_as_generated(pipe, anna):
+    """Small ones have no room; those that have are found again, however they are asked for."""
+    call = {"prompt": "a hat", "height": 64, "width": 96, "seed": 1}
+    (drawn,) = pipe(anna, **call).images
+    assert find_watermark(drawn).found
+    array = pipe(anna, **call, output_type="np").images[0]
+    np.testing.assert_allclose(array * 255, np.asarray(drawn), atol=0.51)
+
+
+def test_the_mark_can_be_left_out(pipe, anna):
+    call = {"prompt": "a hat", "height": 64, "width": 96, "seed": 1}
+    out = pipe(anna, **call, watermark=False)
+    assert not find_watermark(out.images[0]).found
+    assert out.settings["watermark"] is False
+    assert out.settings["generated"] is True
+
+
+def test_each_pictures_mark_is_its_own(pipe, anna):
+    call = {"prompt": "a hat", "height": 64, "width": 96}
+    both = pipe(anna, **call, seed=1, num_images_per_prompt=2).images
+    for number, picture in enumerate(both):
+        (alone,) = pipe(anna, **call, seed=1 + number).images
+        apart = np.asarray(picture).astype(float) - np.asarray(alone)
+        assert np.abs(apart).mean() < 0.5
+
+
+def test_a_watermark_is_on_or_off(pipe, anna):
+    with pytest.raises(BadOption, match="watermark"):
+        pipe(anna, prompt="a hat", watermark="yes")

@@ -13,6 +13,7 @@ from facestudio.cli.generate import generate
 from facestudio.cli.identity import identity_app
 from facestudio.cli.info import info
 from facestudio.cli.init import init
+from facestudio.cli.verify import verify
 from facestudio.cli.workshop import evaluate, prepare, train_app
 
 HELP = "Portraits of a person from one photo: words, a style picture, or both."
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(info)
+app.command()(verify)
 app.add_typer(identity_app, name="identity")
 app.command()(prepare)
 app.add_typer(train_app, name="train")

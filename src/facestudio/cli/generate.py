@@ -90,6 +90,14 @@ def generate(
     force: Annotated[
         bool, typer.Option("--force", help="Replace files of others.", rich_help_panel=Output)
     ] = False,
+    watermark: Annotated[
+        bool | None,
+        typer.Option(
+            "--watermark/--no-watermark",
+            help="Mark as generated, invisibly [on].",
+            rich_help_panel=Output,
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="mini, a model folder, or a hub name.")] = "mini",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=Output)
@@ -113,6 +121,7 @@ def generate(
         style_scale=style_scale,
         width=width,
         height=height,
+        watermark=watermark,
     )
     call = Call(
         photos=photo or [],

@@ -40,6 +40,7 @@ from facestudio.pipeline.parts import Parts
 from facestudio.pipeline.record import describe_call
 from facestudio.pipeline.request import Callback, Request, check_request, list_people
 from facestudio.pipeline.scene import Scene, read_scene, to_output, to_pictures, to_pixels
+from facestudio.provenance.watermark import watermark_of
 
 Person = Identity | PictureLike | None
 
@@ -101,6 +102,7 @@ class FaceStudioPipeline(Parts):
         seed: int | None = None,
         generator: Generator | Sequence[Generator] | None = None,
         output_type: str = "pil",
+        watermark: bool = True,
         callback_on_step_end: Callback | None = None,
     ) -> FaceStudioOutput:
         """Pictures of `identity`: a photo, an Identity, a list of them, or None for nobody.
@@ -114,8 +116,9 @@ class FaceStudioPipeline(Parts):
         identity_scale, style_scale: 0 to 5, weights of face and style.
         guidance_scale: of classifier-free guidance, against nothing or against negative_prompt.
         seed: picture i has seed + i and is the same alone and in a batch; or pass generator(s).
-        output_type: "pil", "np", "pt" or "latent". callback_on_step_end(pipe, step, timestep,
-        {"latents": …}) may give back {"latents": …} to go on with.
+        output_type: "pil", "np", "pt" or "latent". watermark: mark the pictures (not latents) as
+        generated, invisibly. callback_on_step_end(pipe, step, timestep, {"latents": …}) may give
+        back {"latents": …} to go on with.
         Raises OptionError, PictureError, ModelError, OutOfMemory, before any work where possible.
         """
         request = Request(
@@ -138,6 +141,7 @@ class FaceStudioPipeline(Parts):
             seed=seed,
             generator=generator,
             output_type=output_type,
+            watermark=watermark,
             callback_on_step_end=callback_on_step_end,
         )
         return self.run(check_request(request, self.limits))
@@ -208,6 +212,8 @@ class FaceStudioPipeline(Parts):
         if request.output_type == "latent":
             return latents, [[None] * len(people) for _ in latents]
         pixels = self.codec.decode(latents)
+        if request.watermark:
+            pixels = mark_as_generated(pixels)
         pictures = to_pictures(pixels)
         likeness = [
             measure_likeness(picture, people, scene.masks, self.identity_encoder, self.detector)
@@ -240,6 +246,12 @@ class FaceStudioPipeline(Parts):
     def _describe(self) -> dict[str, Any]:
         """What of the model goes into the settings of a picture."""
         return {"model": self.config.name, "scheduler": type(self.scheduler).__name__}
+
+
+def mark_as_generated(pixels: Tensor) -> Tensor:
+    """Pixels (B, 3, H, W) in -1...1 with the invisible watermark in each picture."""
+    marks = torch.from_numpy(np.stack([watermark_of(p) for p in to_pictures(pixels)]))
+    return pixels.clamp(-1, 1) + marks[:, None].to(pixels) / 127.5
 
 
 def make_generators(request: Request) -> tuple[list[Generator], list[int]]:

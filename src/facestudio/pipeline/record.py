@@ -21,6 +21,7 @@ from facestudio.pipeline.scene import Scene
 PLAIN = (
     "prompt", "negative_prompt", "alpha", "strength", "background", "identity_scale",
     "style_scale", "guidance_scale", "num_inference_steps", "height", "width",
+    "watermark",
 )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def describe_call(
     ]
     settings["style"] = _picture(request.style)
     settings["image"] = _picture(request.image)
-    return settings | model | {"facestudio": __version__}
+    return settings | model | {"generated": True, "facestudio": __version__}
 
 
 def _regions(scene: Scene) -> list[Any] | None:

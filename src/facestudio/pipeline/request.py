@@ -71,6 +71,7 @@ class Request:
     seed: int | None = None
     generator: Generator | Sequence[Generator] | None = None
     output_type: str = "pil"
+    watermark: bool = True
     callback_on_step_end: Callback | None = None
 
     @property
@@ -155,6 +156,8 @@ def _check_choices(request: Request) -> None:
     for name, allowed in (("background", BACKGROUNDS), ("output_type", OUTPUT_TYPES)):
         if getattr(request, name) not in allowed:
             raise _bad(name, getattr(request, name), ", ".join(allowed))
+    if not isinstance(request.watermark, bool):
+        raise _bad("watermark", request.watermark, "True or False")
     if request.strength is not None and request.image is None:
         raise _bad("strength", request.strength, "it together with image, or leave it out")
 
