@@ -9,10 +9,13 @@ import typer
 from facestudio import __version__
 from facestudio.cli.calibrate import calibrate
 from facestudio.cli.exits import Door, help_if_alone
+from facestudio.cli.figures import figures
 from facestudio.cli.generate import generate
 from facestudio.cli.identity import identity_app
 from facestudio.cli.info import info
 from facestudio.cli.init import init
+from facestudio.cli.serve import serve_app
+from facestudio.cli.table import table
 from facestudio.cli.verify import verify
 from facestudio.cli.workshop import evaluate, prepare, train_app
 
@@ -32,6 +35,9 @@ app.command()(prepare)
 app.add_typer(train_app, name="train")
 app.command()(init)
 app.command()(evaluate)
+app.add_typer(serve_app, name="serve")
+app.command()(table)
+app.command()(figures)
 app.command()(calibrate)
 
 
