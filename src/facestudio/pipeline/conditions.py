@@ -82,7 +82,14 @@ def tell_people(people: Sequence[Identity | None], parts: Parts) -> tuple[Tensor
     """
     nobody = np.zeros(parts.identity_encoder.dimension, dtype=np.float32)
     told = np.stack([nobody if person is None else person.embedding for person in people])
-    told = torch.from_numpy(told).to(parts.like)
+    return split_embeddings(torch.from_numpy(told).to(parts.like), parts)
+
+
+def split_embeddings(told: Tensor, parts: Parts) -> tuple[Tensor, Tensor | None]:
+    """What of embeddings (P, dimension) the guidance takes, and what the U-Net's input takes.
+
+    e_f (P, identity_dim), and face maps (P, F, cells, cells) or None.
+    """
     e_f, rest = told.tensor_split([parts.guidance.identity_dim], dim=1)
     if not parts.map_features:
         return e_f, None

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from facestudio.errors import BadModel
 from facestudio.guidance.attention import GuidanceContext
 from facestudio.guidance.face_map import lay_out
-from facestudio.pipeline.conditions import imagine
+from facestudio.pipeline.conditions import imagine, split_embeddings
 from facestudio.pipeline.denoise import predict
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.request import Request, check_request
@@ -101,14 +101,14 @@ def frame_photo(pipe: FaceStudioPipeline, photo: Image.Image) -> Image.Image:
 
 def guide(pipe: FaceStudioPipeline, styles: Tensor, told: Tensor) -> GuidanceContext:
     """The guidance of styles (B, style_dim) and identity vectors (B, D); gradients pass."""
-    e_f, rest = told.tensor_split([pipe.guidance.identity_dim], dim=1)
+    e_f, maps = split_embeddings(told, pipe)
     tokens = pipe.guidance(styles, e_f)[:, None]
-    if not pipe.map_features:
+    if maps is None:
         return GuidanceContext(tokens)
-    cells = round((rest.shape[1] / pipe.map_features) ** 0.5)
-    maps = rest.unflatten(1, (1, pipe.map_features, cells, cells))
-    side = pipe.limits.height // pipe.codec.factor, pipe.limits.width // pipe.codec.factor
-    return GuidanceContext(tokens, face_map=torch.cat([lay_out(own, None, side) for own in maps]))
+    limits, factor = pipe.limits, pipe.codec.factor
+    size = limits.height // factor, limits.width // factor
+    placed = [lay_out(own, None, size) for own in maps[:, None]]
+    return GuidanceContext(tokens, face_map=torch.cat(placed))
 
 
 def noise_loss(
