@@ -126,7 +126,7 @@ def make_person(seed: int) -> Identity:
 
 def draw(pipe, person, **options):
     options = {"num_inference_steps": STEPS, "guidance_scale": SCALE, "seed": SEED} | options
-    given = {"negative_prompt": AVOIDED, "output_type": "np"} | options
+    given = {"negative_prompt": AVOIDED, "output_type": "np", "watermark": False} | options
     return pipe(person, **given).images[0]
 
 

@@ -15,6 +15,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from diffusers.utils import logging
 from safetensors import SafetensorError
 
@@ -35,6 +36,7 @@ WEIGHTS = {
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
 }
+FAILURES = (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError)
 WHAT = "Stable Diffusion 1.5 base"
 
 
@@ -114,7 +116,7 @@ def _load_single_file(
             pipe = StableDiffusionPipeline.from_single_file(
                 str(path), config=str(config), local_files_only=True, torch_dtype=dtype, **given
             )
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as problem:
+    except (*FAILURES, SingleFileComponentError) as problem:
         hint = "give a whole checkpoint of Stable Diffusion 1.5, not a LoRA or an SDXL file"
         message = f"{path} is no {WHAT}: {problem}"
         raise BadModel(message, file=path, hint=hint) from problem

@@ -81,7 +81,9 @@ class Parts:
     """A model's parts, each an attribute that may be replaced.
 
     unet, scheduler: diffusers'. codec: PatchCodec or KLCodec. text_towers and prior are None in
-    a model that takes no words, image_towers in one that takes no style picture.
+    a model that takes no words, image_towers in one that takes no style picture. controlnet: set
+    it to diffusers' ControlNetModel, or MultiControlNetModel, to give control pictures in calls;
+    it is not saved with the model.
     Raises BadModel if the parts do not fit together.
     """
 
@@ -107,6 +109,7 @@ class Parts:
         self.detector = detector
         self.text_towers = text_towers
         self.prior = prior
+        self.controlnet: nn.Module | None = None
         self.config = config or PipelineConfig()
         check_fit(self)
         for network in self.networks().values():

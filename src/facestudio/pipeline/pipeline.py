@@ -25,6 +25,7 @@ from facestudio.guidance.attention import GuidanceContext
 from facestudio.images import PictureLike, read_picture
 from facestudio.pipeline.adapters import make_adapter_context
 from facestudio.pipeline.conditions import make_context
+from facestudio.pipeline.control import add_control
 from facestudio.pipeline.denoise import (
     Hold,
     StepEnd,
@@ -38,7 +39,13 @@ from facestudio.pipeline.load import load_parts, save_parts
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.parts import Parts
 from facestudio.pipeline.record import describe_call
-from facestudio.pipeline.request import Callback, Request, check_request, list_people
+from facestudio.pipeline.request import (
+    Callback,
+    Request,
+    check_request,
+    list_controls,
+    list_people,
+)
 from facestudio.pipeline.scene import Scene, read_scene, to_output, to_pictures, to_pixels
 from facestudio.provenance.watermark import watermark_of
 
@@ -103,6 +110,8 @@ class FaceStudioPipeline(Parts):
         generator: Generator | Sequence[Generator] | None = None,
         output_type: str = "pil",
         watermark: bool = True,
+        control_image: PictureLike | Sequence[PictureLike] | None = None,
+        controlnet_conditioning_scale: float | Sequence[float] = 1.0,
         callback_on_step_end: Callback | None = None,
     ) -> FaceStudioOutput:
         """Pictures of `identity`: a photo, an Identity, a list of them, or None for nobody.
@@ -117,10 +126,13 @@ class FaceStudioPipeline(Parts):
         guidance_scale: of classifier-free guidance, against nothing or against negative_prompt.
         seed: picture i has seed + i and is the same alone and in a batch; or pass generator(s).
         output_type: "pil", "np", "pt" or "latent". watermark: mark the pictures (not latents) as
-        generated, invisibly. callback_on_step_end(pipe, step, timestep, {"latents": …}) may give
-        back {"latents": …} to go on with.
+        generated, invisibly. control_image, controlnet_conditioning_scale: a pose, depth or edge
+        picture and its weight for each network in `pipe.controlnet`.
+        callback_on_step_end(pipe, step, timestep, {"latents": …}) may give back {"latents": …}
+        to go on with.
         Raises OptionError, PictureError, ModelError, OutOfMemory, before any work where possible.
         """
+        controls, scales = list_controls(control_image, controlnet_conditioning_scale)
         request = Request(
             people=list_people(identity),
             prompt=prompt,
@@ -142,6 +154,8 @@ class FaceStudioPipeline(Parts):
             generator=generator,
             output_type=output_type,
             watermark=watermark,
+            control_images=controls,
+            control_scales=scales,
             callback_on_step_end=callback_on_step_end,
         )
         return self.run(check_request(request, self.limits))
@@ -181,7 +195,8 @@ class FaceStudioPipeline(Parts):
             hold = Hold(clean.expand_as(noise), noise, free)
         start = start_run(self.scheduler, steps, noise, clean, request.strength)
         on_step_end = self._adapt(request.callback_on_step_end)
-        return denoise(self.unet, start, guidance, scale, generators, hold, on_step_end)
+        unet = add_control(self.unet, self.controlnet, request, self.like)
+        return denoise(unet, start, guidance, scale, generators, hold, on_step_end)
 
     def _encode_canvas(self, request: Request, scene: Scene) -> Tensor | None:
         """Latents (1, C, h, w) of the picture to start from or hold on to, if there is a use."""

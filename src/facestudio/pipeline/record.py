@@ -46,6 +46,9 @@ def describe_call(
     ]
     settings["style"] = _picture(request.style)
     settings["image"] = _picture(request.image)
+    if request.control_images:
+        settings["control_image"] = [_picture(image) for image in request.control_images]
+        settings["controlnet_conditioning_scale"] = list(request.control_scales)
     return settings | model | {"generated": True, "facestudio": __version__}
 
 

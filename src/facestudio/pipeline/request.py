@@ -29,6 +29,7 @@ BACKGROUNDS = ("style", "random", "fixed")
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 MAX_IMAGES = 64
 MAX_PX = 4096
+MAX_CONTROL = 2
 MAX_SEED = 2**63 - 1
 
 
@@ -72,6 +73,8 @@ class Request:
     generator: Generator | Sequence[Generator] | None = None
     output_type: str = "pil"
     watermark: bool = True
+    control_images: tuple[PictureLike, ...] = ()  # one for each ControlNet
+    control_scales: tuple[float, ...] = ()
     callback_on_step_end: Callback | None = None
 
     @property
@@ -95,11 +98,25 @@ def list_people(identity: Any) -> tuple[Any, ...]:
     return people
 
 
+def list_controls(
+    images: Any, scales: float | Sequence[float]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The control pictures of a call, and a scale for each; raises BadOption."""
+    several = tuple(images) if isinstance(images, (list, tuple)) else (images,)
+    pictures = () if images is None else several
+    weights = (scales,) * len(pictures) if _is_number(scales) else tuple(scales)  # type: ignore[arg-type]
+    if len(weights) != len(pictures):
+        found = f"{len(weights)} scales for {len(pictures)} control pictures"
+        raise BadOption(f"controlnet_conditioning_scale: {found}; give one, or one for each")
+    return pictures, weights
+
+
 def check_request(request: Request, limits: Limits) -> Request:
     """The request with defaults filled in; raises BadOption or BadRegion naming what is wrong."""
     request = _fill_in(request, limits)
     _check_texts(request)
     _check_ranges(request)
+    _check_controls(request)
     _check_counts(request, limits)
     _check_choices(request)
     _check_randomness(request)
@@ -133,6 +150,12 @@ def _check_ranges(request: Request) -> None:
             continue
         if not _is_number(value) or not low <= value <= high or (value == low and not closed):
             raise _bad(name, value, f"a number {'from' if closed else 'over'} {low} to {high}")
+
+
+def _check_controls(request: Request) -> None:
+    for scale in request.control_scales:
+        if not _is_number(scale) or not 0 <= scale <= MAX_CONTROL:
+            raise _bad("controlnet_conditioning_scale", scale, f"numbers from 0 to {MAX_CONTROL}")
 
 
 def _check_counts(request: Request, limits: Limits) -> None:
