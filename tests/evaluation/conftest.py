@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import sys
 import tarfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facestudio.evaluation import judges as judging
 from facestudio.evaluation.settings import EvaluationSettings
 from facestudio.faces.detect import Face
 
@@ -27,7 +27,6 @@ def _load_tiny():
 
 
 tiny = _load_tiny()
-judging = sys.modules["facestudio.evaluation.evaluate"]
 encoder, pipe = tiny.encoder, tiny.pipe
 PHOTO_PX = 192
 
@@ -111,4 +110,5 @@ def settings(tmp_path, people_tar) -> EvaluationSettings:
         min_face_px=4,
         prompts=("a man smiling",),  # words that the tiny tokenizer knows
         num_inference_steps=2,
+        timed=0,
     )

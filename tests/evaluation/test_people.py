@@ -37,7 +37,7 @@ def test_tar_gives_the_people_its_records_name(people_tar):
 def test_a_folder_a_person_and_one_photo_is_not_enough(folder):
     people = {person.name: person for person in read_people(folder)}
     assert people.keys() == {"anna", "ben"}
-    assert people["anna"].photos == (png(0), png(10))
+    assert people["anna"].photos == (png(0), png(10), png(20))
 
 
 def test_a_limit_takes_the_first_of_a_fixed_order(people_tar):

@@ -5,18 +5,11 @@ import json
 import pytest
 from PIL import Image
 
+from facestudio.evaluation.groups import GroupResult, group_members
 from facestudio.evaluation.measures import Estimate, Likeness, RealPairs
-from facestudio.evaluation.report import (
-    ConditionResult,
-    GroupResult,
-    PeopleCount,
-    Report,
-    group_members,
-    markdown_table,
-    share,
-    show,
-)
+from facestudio.evaluation.report import ConditionResult, PeopleCount, Report
 from facestudio.evaluation.sheets import CELL_PX, HEAD_PX, draw_sheet, write_sheets
+from facestudio.evaluation.tables import markdown_table, share, show
 from facestudio.images import read_picture
 
 HALF, NOTHING = Estimate(0.5, 0.4, 0.6, 9), Estimate(float("nan"), float("nan"), float("nan"), 0)
@@ -27,15 +20,16 @@ def make_report(**changes) -> Report:
     likeness = Likeness(*[HALF] * 6, NOTHING)
     group = GroupResult(HALF, HALF, HALF, HALF)
     result = ConditionResult("prompt-0", "prompt", "a | photo", True, HALF, likeness, likeness,
-                             likeness, {"gender=female": group})  # fmt: skip
+                             likeness)  # fmt: skip
     given = {
         "settings": {"model": "mini", "people": "x/lfw.tar", "half": "report",
-                     "false_accepts": 0.001},
+                     "false_accepts": 0.001, "min_group": 2},
         "encoder": "own@1",
         "recogniser": "other@2",
         "people": PeopleCount(12, 1, 2, 9),
         "real": {"own": real, "own_raw": real, "independent": real},
         "conditions": (result,),
+        "groups": {"gender=female": group},
     }  # fmt: skip
     return Report(**given | changes)
 
@@ -51,16 +45,17 @@ def test_page_says_who_was_judged_by_whom():
 
 
 def test_page_puts_ceiling_and_floor_around_the_figures():
-    rows = [line for line in make_report().to_markdown().splitlines() if line.startswith("| ")]
+    page = make_report().to_markdown().partition("## Likeness")[2]
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert "0.660 (0.640-0.680)" in rows[2]
-    assert rows[3].startswith("| a / photo | 50.0 % | 0.500 (0.400-0.600) |")
-    assert rows[4].startswith("| **two strangers** |  | 0.004 |")
+    assert rows[3].startswith("| a / photo | 9 | 50.0 % | 0.500 (0.400-0.600) |")
+    assert rows[4].startswith("| **two strangers** |  |  | 0.004 |")
     assert len({row.count("|") for row in rows[:5]}) == 1
 
 
 def test_groups_are_shown_where_there_are_any():
-    assert "| a / photo, gender=female | 9 | 50.0 % |" in make_report().to_markdown()
-    assert "Groups" not in make_report(conditions=()).to_markdown()
+    assert "| gender=female | 9 | 50.0 % |" in make_report().to_markdown()
+    assert "Groups" not in make_report(groups={}).to_markdown()
 
 
 def test_own_encoder_is_not_taken_for_an_independent_one():

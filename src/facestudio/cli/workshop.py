@@ -96,6 +96,27 @@ _add_trainer("codec", "the codec between pictures and latents")
 _add_trainer("encoder", "the identity encoder")
 
 
+@train_app.command()
+def classifiers(
+    config: Config,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit what judges styles and attributes in an evaluation; no part of a model."""
+    from facestudio.evaluation.classifiers import Settings, fit_classifiers
+    from facestudio.settings import load_settings
+
+    settings = load_settings(Settings, config, overrides or ())
+    if dry_run:
+        print_settings(settings, as_json)
+        return
+    started = time.perf_counter()
+    with progress_bar("looking at pictures") as show:
+        fitted = fit_classifiers(settings, show)
+    _print_result(fitted.right(), settings.out, time.perf_counter() - started, as_json)
+
+
 def _train(part: str, config: Path, overrides: list[str], dry_run: bool, as_json: bool) -> None:
     from facestudio.settings import load_settings
 

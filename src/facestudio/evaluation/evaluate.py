@@ -6,108 +6,65 @@ figures; so does a later run with more people or another recogniser.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from PIL import Image
+import torch
 
-from facestudio.errors import BadOption
-from facestudio.evaluation.measures import (
-    Scale,
-    estimate,
-    judge_outputs,
-    judge_photos,
+from facestudio.evaluation.appearance import (
+    Seen,
+    judge_quality,
+    judge_styles,
+    judge_words,
+    see,
 )
-from facestudio.evaluation.near import near_training
+from facestudio.evaluation.classifiers import Classifiers
+from facestudio.evaluation.gallery import draw_sheets
+from facestudio.evaluation.groups import see_groups, worst_ratio
+from facestudio.evaluation.judges import Judges, Vectors, load_judges
+from facestudio.evaluation.likeness import (
+    average,
+    judge_by_group,
+    judge_condition,
+    judge_real,
+    sort_conditions,
+)
 from facestudio.evaluation.outputs import (
+    SEED,
     Condition,
     Progress,
-    identify_people,
+    claim_folder,
     list_conditions,
     make_outputs,
+    make_picture,
     open_folder,
     read_outputs,
+    weights_mark,
+    write_styles,
 )
-from facestudio.evaluation.people import Person, read_people
-from facestudio.evaluation.recognisers import (
-    align_five_points,
-    embed_crops,
-    find_central,
-    load_detector,
-)
-from facestudio.evaluation.report import (
-    ConditionResult,
-    GroupResult,
-    PeopleCount,
-    Report,
-    group_members,
-)
-from facestudio.evaluation.settings import DLIB, EvaluationSettings, check_settings
-from facestudio.evaluation.sheets import write_sheets
-from facestudio.faces.align import align_face
-from facestudio.faces.detect import Detector
-from facestudio.faces.embed import DlibEncoder, IdentityEncoder, OnnxEncoder, encoder_id
+from facestudio.evaluation.pairs import judge_pairs, make_pairs
+from facestudio.evaluation.plots import write_plots
+from facestudio.evaluation.real import RealPictures
+from facestudio.evaluation.report import PHOTOGRAPHIC, Report, Speed
+from facestudio.evaluation.settings import EvaluationSettings, check_settings
+from facestudio.evaluation.sitters import Sitters, find_sitters
+from facestudio.faces.embed import encoder_id
+from facestudio.pipeline.load import find_model
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.settings import to_dict
 
-OWN, RAW, INDEPENDENT = "own", "own_raw", "independent"
+MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
-class Vectors:
-    """Who is in N pictures: (N, D) by the model's own encoder and by the independent one."""
+class Beside:
+    """What outputs are compared with beyond the people's photos: both, or neither."""
 
-    own: np.ndarray
-    independent: np.ndarray | None
-
-    @property
-    def seen(self) -> np.ndarray:
-        """Where a face was found, bool (N,)."""
-        return ~np.isnan(self.own[:, 0])
-
-    def of(self, recogniser: str) -> np.ndarray:
-        """The vectors that a recogniser of this name compares."""
-        if recogniser != INDEPENDENT:
-            return self.own
-        assert self.independent is not None
-        return self.independent
-
-    def __getitem__(self, people: np.ndarray | list[int]) -> Vectors:
-        independent = None if self.independent is None else self.independent[people]
-        return Vectors(self.own[people], independent)
-
-
-@dataclass(frozen=True)
-class Judges:
-    """What looks at the pictures: a detector, the model's encoder, an independent one."""
-
-    detector: Detector
-    own: IdentityEncoder
-    independent: IdentityEncoder | None
-    min_face_px: int
-    by_points: bool = True  # the independent one takes crops by five points, else by the eyes
-
-    def look(self, pictures: Iterable[Image.Image]) -> Vectors:
-        """Who is in the pictures; each is searched once, for its most central face."""
-        by_eyes: list[np.ndarray | None] = []
-        by_points: list[np.ndarray | None] = []
-        for picture in pictures:
-            face = find_central(picture, self.detector, self.min_face_px)
-            by_eyes.append(None if face is None else align_face(picture, face.eyes))
-            by_points.append(None if face is None else align_five_points(picture, face.points))
-        independent = None
-        if self.independent is not None:
-            crops = by_points if self.by_points else by_eyes
-            independent = embed_crops(self.independent, crops)
-        return Vectors(embed_crops(self.own, by_eyes), independent)
-
-    def scales(self) -> dict[str, Scale]:
-        """How each recogniser's vectors are compared."""
-        scales = {OWN: Scale.of(self.own.calibration), RAW: Scale()}
-        if self.independent is None:
-            return scales
-        return scales | {INDEPENDENT: Scale.of(self.independent.calibration)}
+    classifiers: Classifiers
+    real: RealPictures
 
 
 def evaluate(
@@ -122,128 +79,131 @@ def evaluate(
     """
     check_settings(settings)
     open_folder(settings.out)
-    everybody = read_people(settings.people, settings.half, settings.n_people)
-    pipe = pipe or FaceStudioPipeline.from_pretrained(settings.model)
+    beside = load_beside(settings)
+    given, pipe = pipe, pipe or FaceStudioPipeline.from_pretrained(settings.model)
     judges = load_judges(settings, pipe)
-    reference = judges.look(person.reference for person in everybody)
-    other = judges.look(person.other for person in everybody)
-    identities = identify_people(pipe, everybody)
-    usable = reference.seen & other.seen & [person.name in identities for person in everybody]
-    near = near_training(settings.against, judges.own, (reference.own, other.own), settings.near)
-    kept = np.flatnonzero(usable & ~near)
-    count = PeopleCount(len(everybody), int((~usable).sum()), int((usable & near).sum()), len(kept))
-    if len(kept) < 2:
-        raise BadOption(f"{settings.people}: nobody is left to evaluate of {count}")
-    people = [everybody[index] for index in kept]
-    make_outputs(pipe, settings, people, identities, on_progress)
-    report = judge(settings, judges, people, reference[kept], other[kept], count)
+    sitters = find_sitters(settings, judges, pipe)
+    claim_folder(settings, weights_mark(pipe))
+    if beside is not None:
+        write_styles(settings, sitters.people, beside.real)
+    make_outputs(pipe, settings, sitters.people, sitters.identities, on_progress)
+    make_pairs(pipe, settings, sitters.people, sitters.identities, on_progress)
+    report = judge(
+        settings, judges, sitters, beside,
+        model_mb=None if given is not None else measure_size(settings.model),
+        speed=measure_speed(settings, pipe, sitters),
+    )  # fmt: skip
     report.write(settings.out)
-    draw_sheets(settings, people)
+    write_plots(report, settings.out / "plots")
+    draw_sheets(settings, sitters.people)
     return report
 
 
-def load_judges(settings: EvaluationSettings, pipe: FaceStudioPipeline) -> Judges:
-    """The detector and the recognisers that the settings name."""
-    independent: IdentityEncoder | None = None
-    if settings.recogniser == DLIB:
-        independent = DlibEncoder()
-    elif settings.recogniser is not None:
-        independent = OnnxEncoder(settings.recogniser, value_range=settings.recogniser_range)
-    detector = load_detector(settings.detector)
-    by_points = settings.recogniser != DLIB
-    return Judges(detector, pipe.identity_encoder, independent, settings.min_face_px, by_points)
+def load_beside(settings: EvaluationSettings) -> Beside | None:
+    """The fitted classifiers and the real pictures, where the settings name both."""
+    if settings.classifiers is None or not settings.real:
+        return None
+    classifiers = Classifiers.load(settings.classifiers)
+    return Beside(classifiers, RealPictures(settings.real, classifiers.styles, settings.held_out))
+
+
+def measure_size(model: str) -> float:
+    """The size of all files of a model's folder in MB."""
+    files = (path for path in find_model(model).rglob("*") if path.is_file())
+    return round(sum(path.stat().st_size for path in files) / MEGABYTE, 2)
+
+
+def measure_speed(
+    settings: EvaluationSettings, pipe: FaceStudioPipeline, sitters: Sitters
+) -> Speed | None:
+    """The median time of settings.timed pictures after one that does not count."""
+    if not settings.timed:
+        return None
+    person, condition = sitters.people[0], list_conditions(settings)[0]
+    seconds = []
+    for _ in range(settings.timed + 1):
+        started = time.perf_counter()
+        make_picture(pipe, settings, condition, person, sitters.identities[person.name])
+        seconds.append(time.perf_counter() - started)
+    median = float(np.median(seconds[1:]))
+    return Speed(median, settings.timed, torch.get_num_threads(), pipe.like.device.type)
 
 
 def judge(
     settings: EvaluationSettings,
     judges: Judges,
-    people: Sequence[Person],
-    reference: Vectors,
-    other: Vectors,
-    count: PeopleCount,
+    sitters: Sitters,
+    beside: Beside | None = None,
+    **known: Any,
 ) -> Report:
-    """The report on the pictures that lie in the out folder."""
-    real = {
-        name: judge_photos(scale, reference.of(name), other.of(name), settings.false_accepts)
-        for name, scale in judges.scales().items()
-    }
+    """The report on the pictures that lie in the out folder; known: fields measured elsewhere."""
+    real = judge_real(judges, sitters, settings.false_accepts)
     thresholds = {name: pairs.strangers_high for name, pairs in real.items()}
-    conditions = []
-    for condition in list_conditions(settings):
-        outputs = judges.look(read_outputs(settings.out, condition, people))
-        result = judge_condition(judges, condition, outputs, reference, other, thresholds)
-        groups = judge_groups(judges, people, outputs, reference, other)
-        conditions.append(replace(result, groups=groups))
+    conditions = list_conditions(settings)
+    outputs: dict[str, Vectors] = {}
+    seen: dict[str, Seen] = {}
+    for condition in conditions:
+        pictures = list(read_outputs(settings.out, condition, sitters.people))
+        outputs[condition.name] = judges.look(pictures)
+        if beside is not None:
+            eyes = outputs[condition.name].eyes
+            seen[condition.name] = see(beside.classifiers, pictures, eyes)
+    averages = {
+        name: average(judges, members, outputs, sitters, thresholds[judges.trusted])
+        for name, members in sort_conditions(conditions).items()
+    }
     return Report(
         settings=to_dict(settings),
         encoder=encoder_id(judges.own),
         recogniser=None if judges.independent is None else encoder_id(judges.independent),
-        people=count,
+        people=sitters.count,
         real=real,
-        conditions=tuple(conditions),
+        conditions=tuple(
+            judge_condition(judges, each, outputs[each.name], sitters, thresholds)
+            for each in conditions
+            if each.purpose != SEED
+        ),
+        averages=averages,
+        pairs=judge_pairs(settings, judges, sitters.people, sitters.reference),
+        **judge_fairness(settings, judges, sitters, beside, outputs),
+        **({} if beside is None else judge_appearance(settings, conditions, seen, beside)),
+        **known,
     )
 
 
-def judge_condition(
+def judge_fairness(
+    settings: EvaluationSettings,
     judges: Judges,
-    condition: Condition,
-    outputs: Vectors,
-    reference: Vectors,
-    other: Vectors,
-    thresholds: dict[str, float],
-) -> ConditionResult:
-    """One condition's figures over all people."""
-    likeness = {
-        name: judge_outputs(
-            scale, outputs.of(name), reference.of(name), other.of(name), thresholds[name]
-        )
-        for name, scale in judges.scales().items()
-    }
-    return ConditionResult(
-        name=condition.name,
-        kind=condition.kind,
-        what=condition.what,
-        identity=condition.identity,
-        with_face=estimate(outputs.seen),
-        own=likeness[OWN],
-        own_raw=likeness[RAW],
-        independent=likeness.get(INDEPENDENT),
-    )
+    sitters: Sitters,
+    beside: Beside | None,
+    outputs: dict[str, Vectors],
+) -> dict[str, Any]:
+    """The report's fields on groups, over the photographic conditions."""
+    members = sort_conditions(list_conditions(settings)).get(PHOTOGRAPHIC, [])
+    if not members:
+        return {}
+    people = sitters.people
+    known = [person.groups for person in people]
+    if beside is not None:
+        known = see_groups(people, sitters.reference.eyes[: len(people)], beside.classifiers)
+    groups = judge_by_group(judges, members, outputs, sitters, known)
+    everybody = judge_by_group(judges, members, outputs, sitters, [{"all": "all"}] * len(people))
+    mean = everybody["all=all"].reference.mean
+    worst, ratio = worst_ratio(groups, mean, settings.min_group)
+    return {"groups": groups, "worst_group": worst, "worst_group_ratio": ratio}
 
 
-def judge_groups(
-    judges: Judges,
-    people: Sequence[Person],
-    outputs: Vectors,
-    reference: Vectors,
-    other: Vectors,
-) -> dict[str, GroupResult]:
-    """Each group's figures by the independent recogniser, else by the model's own."""
-    scales = judges.scales()
-    name = INDEPENDENT if INDEPENDENT in scales else OWN
-    same = [
-        np.diag(scales[name].table(a.of(name), b.of(name)))
-        for a, b in ((outputs, reference), (outputs, other), (reference, other))
-    ]
-    members = group_members([person.groups for person in people])
+def judge_appearance(
+    settings: EvaluationSettings,
+    conditions: Sequence[Condition],
+    seen: dict[str, Seen],
+    beside: Beside,
+) -> dict[str, Any]:
+    """The report's fields on style, words and quality."""
+    classifiers = beside.classifiers
     return {
-        group: GroupResult(
-            with_face=estimate(outputs.seen[own]),
-            reference=estimate(np.nan_to_num(same[0][own])),
-            other=estimate(np.nan_to_num(same[1][own])),
-            real_pairs=estimate(same[2][own]),
-        )
-        for group, own in members.items()
+        "styles": judge_styles(conditions, seen, classifiers),
+        "words": judge_words(conditions, seen, classifiers),
+        "quality": judge_quality(conditions, seen, classifiers, beside.real, settings.n_real),
+        "classifiers": classifiers.right(),
     }
-
-
-def draw_sheets(settings: EvaluationSettings, people: Sequence[Person]) -> None:
-    """Write the contact sheets of the first people."""
-    shown = people[: settings.sheet_people]
-    columns = [
-        ("reference", [person.reference for person in shown]),
-        ("other photo", [person.other for person in shown]),
-    ]
-    for condition in list_conditions(settings):
-        columns.append((condition.name, list(read_outputs(settings.out, condition, shown))))
-    write_sheets(settings.out / "sheets", columns)

@@ -25,12 +25,16 @@ class Estimate:
     n: int
 
 
+NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0)
+
+
 @dataclass(frozen=True)
 class RealPairs:
     """What the photos themselves give: the ceiling, the floor, and the threshold between.
 
     same: one person's two photos. strangers: two people. strangers_high: exceeded by strangers at
     the asked rate of false accepts, the threshold of "verified". rank1: recognised among all.
+    beyond: a third photo's similarity to the first beyond that to the second, which copies nobody.
     """
 
     same: Estimate
@@ -38,6 +42,7 @@ class RealPairs:
     strangers_high: float
     rank1: Estimate
     verified: Estimate
+    beyond: Estimate = NOTHING
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Likeness:
     """How like their people outputs are, against the reference and against another photo.
 
     rank1: nearest of all people's photos is the person's. verified: at or over the threshold.
+    beyond: similarity to the reference beyond that to the other photo.
     copy_paste: 1 as near to the reference as can be, 0 as near to one photo as to the other,
     -1 as near as can be to the photo never seen; over outputs with a face.
     """
@@ -56,6 +62,7 @@ class Likeness:
     verified_reference: Estimate
     verified_other: Estimate
     copy_paste: Estimate
+    beyond: Estimate = NOTHING
 
 
 class Scale:
@@ -90,7 +97,7 @@ def estimate(values: np.ndarray, seed: int = 0) -> Estimate:
     values = np.asarray(values, np.float64)
     values = values[~np.isnan(values)]
     if not len(values):
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+        return NOTHING
     rng = np.random.default_rng(seed)
     means = values[rng.integers(len(values), size=(DRAWS, len(values)))].mean(1)
     low, high = np.percentile(means, (2.5, 97.5))
@@ -98,9 +105,16 @@ def estimate(values: np.ndarray, seed: int = 0) -> Estimate:
 
 
 def judge_photos(
-    scale: Scale, reference: np.ndarray, other: np.ndarray, false_accepts: float
+    scale: Scale,
+    reference: np.ndarray,
+    other: np.ndarray,
+    false_accepts: float,
+    third: np.ndarray | None = None,
 ) -> RealPairs:
-    """Ceiling, floor and threshold from two photos (N, D) each of N people."""
+    """Ceiling, floor and threshold from two photos (N, D) each of N people, a third where known.
+
+    third: (N, D), nan rows for people who have none.
+    """
     table = scale.table(reference, other)
     strangers = table[~np.eye(len(table), dtype=bool)]
     strangers = strangers[~np.isnan(strangers)]
@@ -112,6 +126,7 @@ def judge_photos(
         strangers_high=threshold,
         rank1=estimate(hits(table)),
         verified=estimate(same >= threshold),
+        beyond=estimate(np.zeros(0) if third is None else beyond(scale, third, reference, other)),
     )
 
 
@@ -122,7 +137,10 @@ def judge_outputs(
     other: np.ndarray,
     threshold: float,
 ) -> Likeness:
-    """How like N outputs (N, D) are their people, whose two photos are (N, D) each."""
+    """How like N outputs (N, D) are their people, whose two photos are the first N of (M, D).
+
+    The other M - N photos are people whom an output may be taken for.
+    """
     to_reference, to_other = scale.table(outputs, reference), scale.table(outputs, other)
     same = [np.nan_to_num(np.diag(table)) for table in (to_reference, to_other)]
     seen = ~np.isnan(np.diag(to_reference))
@@ -135,19 +153,36 @@ def judge_outputs(
         verified_reference=estimate(verified[0]),
         verified_other=estimate(verified[1]),
         copy_paste=estimate(copy_paste(scale, outputs, reference, other)),
+        beyond=estimate(beyond(scale, outputs, reference, other)),
     )
 
 
 def hits(table: np.ndarray) -> np.ndarray:
-    """For each row of similarities (N, N) whether the largest is on the diagonal; nan never is."""
+    """For each row of similarities (N, M) whether the largest is on the diagonal; nan never is."""
     known = np.where(np.isnan(table), -np.inf, table)
     return (known.argmax(1) == np.arange(len(known))) & np.isfinite(np.diag(known))
+
+
+def same_person(scale: Scale, outputs: np.ndarray, photos: np.ndarray) -> np.ndarray:
+    """Similarity (N,) of each output to its own person's photo; 0 where a face is missing."""
+    return np.nan_to_num(np.diag(scale.table(outputs, photos[: len(outputs)])))
+
+
+def beyond(
+    scale: Scale, outputs: np.ndarray, reference: np.ndarray, other: np.ndarray
+) -> np.ndarray:
+    """Similarity to the reference less that to the other photo, (N,), nan: no face."""
+    to_reference, to_other = (
+        np.diag(scale.table(outputs, photos[: len(outputs)])) for photos in (reference, other)
+    )
+    return np.asarray(to_reference - to_other)
 
 
 def copy_paste(
     scale: Scale, outputs: np.ndarray, reference: np.ndarray, other: np.ndarray
 ) -> np.ndarray:
     """(angle to other - angle to reference) / angle between the two photos, -1…1, nan: no face."""
+    reference, other = reference[: len(outputs)], other[: len(outputs)]
     to_other, to_reference, apart = (
         _angles(scale, *pair)
         for pair in ((outputs, other), (outputs, reference), (reference, other))

@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +15,85 @@ from PIL import Image
 
 from facestudio.errors import BadOption, BadOutput, PictureError
 from facestudio.evaluation.people import Person
+from facestudio.evaluation.real import PHOTO, RealPictures
 from facestudio.evaluation.settings import EvaluationSettings
 from facestudio.faces.identity import Identity
 from facestudio.images import check_output, read_picture, write_bytes, write_picture
 from facestudio.pipeline.pipeline import FaceStudioPipeline
+from facestudio.settings import to_dict
 
 MADE_BY = "made_by.json"
-DECIDING = (
-    "model", "seed", "prompts", "styles", "own_style", "num_inference_steps", "guidance_scale",
-    "identity_scale",
-)  # fmt: skip
+DECIDING = ("model", "seed", "num_inference_steps", "guidance_scale", "identity_scale")
+LIKENESS, WORDS, SEED = "likeness", "words", "seed"
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to ask for a picture: `kind` prompt, style or own_style; `what` words or a path."""
+    """One way to ask for a picture of each person.
+
+    kind: "prompt" and `what` the words, "style" and `what` the picture's path, "shown" and `what`
+    the style that a held-out picture shows, or "own_style". look: the style that should come out.
+    attribute: what the words ask for. purpose: "likeness", "words" or "seed". people: how many of
+    the people; all where None. noise: added to the seed.
+    """
 
     name: str
     kind: str
     what: str
-    identity: bool
+    identity: bool = True
+    look: str | None = None
+    attribute: str | None = None
+    purpose: str = LIKENESS
+    people: int | None = None
+    noise: int = 0
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a drawing is asked for."""
+        return self.look not in (None, PHOTO)
 
 
 def list_conditions(settings: EvaluationSettings) -> list[Condition]:
-    """Every prompt, every style picture, the own photo as style; each with and without identity."""
-    asked = [(f"prompt-{i}", "prompt", text) for i, text in enumerate(settings.prompts)]
-    asked += [(f"style-{i}", "style", str(path)) for i, path in enumerate(settings.styles)]
-    asked += [("own-style", "own_style", "the reference photo")] if settings.own_style else []
+    """All that is asked of every person; prompts, styles, own style also without identity."""
+    plain = [Condition(f"prompt-{i}", "prompt", text) for i, text in enumerate(settings.prompts)]
+    plain += [Condition(f"style-{i}", "style", str(p)) for i, p in enumerate(settings.styles)]
+    if settings.own_style:
+        plain.append(Condition("own-style", "own_style", "the reference photo"))
     conditions = []
-    for name, kind, what in asked:
-        conditions.append(Condition(name, kind, what, identity=True))
+    for condition in plain:
+        conditions.append(condition)
         if settings.without_identity:
-            conditions.append(Condition(f"{name}-nobody", kind, what, identity=False))
-    return conditions
+            nobody = replace(condition, name=f"{condition.name}-nobody", identity=False)
+            conditions.append(nobody)
+    return [*conditions, *_of_style(settings), *_of_words(settings), *_of_seeds(settings)]
+
+
+def _of_style(settings: EvaluationSettings) -> Iterator[Condition]:
+    asked = settings.style
+    if asked is None:
+        return
+    for look in asked.pictures:
+        yield Condition(f"shown-{look}", "shown", look, look=look, people=asked.n_people)
+    for look, words in asked.prompts.items():
+        yield Condition(f"named-{look}", "prompt", words, look=look, people=asked.n_people)
+
+
+def _of_words(settings: EvaluationSettings) -> Iterator[Condition]:
+    asked = settings.words
+    for name, words in {} if asked is None else asked.attributes.items():
+        yield Condition(
+            f"words-{name}", "prompt", words, attribute=name, purpose=WORDS, people=asked.n_people
+        )
+
+
+def _of_seeds(settings: EvaluationSettings) -> Iterator[Condition]:
+    asked = settings.seeds
+    for number in range(1, 0 if asked is None else asked.n_seeds):
+        yield Condition(
+            f"seed-{number}", "prompt", settings.prompts[0], purpose=SEED,
+            people=asked.n_people, noise=number,
+        )  # fmt: skip
 
 
 def seed_of(person: str, seed: int) -> int:
@@ -58,10 +103,31 @@ def seed_of(person: str, seed: int) -> int:
 
 def output_path(out: Path, condition: Condition, person: str) -> Path:
     """Where a person's picture in a condition is kept."""
+    return out / "outputs" / condition.name / f"{file_name(person)}.png"
+
+
+def style_path(out: Path, style: str, person: str) -> Path:
+    """Where the picture that shows a person's portrait its style is kept."""
+    return out / "styles" / style / f"{file_name(person)}.png"
+
+
+def file_name(person: str) -> str:
+    """A name that files may have, different for different people."""
     plain = re.sub(r"[^\w-]", "_", person)
-    if plain != person:
-        plain = f"{plain}-{zlib.crc32(person.encode()):08x}"
-    return out / "outputs" / condition.name / f"{plain}.png"
+    return plain if plain == person else f"{plain}-{zlib.crc32(person.encode()):08x}"
+
+
+def write_styles(
+    settings: EvaluationSettings, people: Sequence[Person], real: RealPictures
+) -> None:
+    """Keep the held-out pictures that show each person's portrait its style."""
+    asked = settings.style
+    for style in () if asked is None else asked.pictures:
+        for person in people[: asked.n_people]:
+            path = style_path(settings.out, style, person.name)
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_picture(real.pick(style, person.name), path)
 
 
 def identify_people(pipe: FaceStudioPipeline, people: Sequence[Person]) -> dict[str, Identity]:
@@ -87,17 +153,20 @@ def make_outputs(
     Raises BadOption where the folder holds pictures made by other settings or another model.
     """
     claim_folder(settings, weights_mark(pipe))
-    conditions = list_conditions(settings)
-    total = len(people) * len(conditions)
-    for number, person in enumerate(people):
-        for place, condition in enumerate(conditions):
-            path = output_path(settings.out, condition, person.name)
-            if not path.exists():
-                picture = make_picture(pipe, settings, condition, person, identities[person.name])
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(picture, path)
-            if on_progress is not None:
-                on_progress(number * len(conditions) + place + 1, total)
+    asked = [
+        (person, condition)
+        for number, person in enumerate(people)
+        for condition in list_conditions(settings)
+        if condition.people is None or number < condition.people
+    ]
+    for done, (person, condition) in enumerate(asked):
+        path = output_path(settings.out, condition, person.name)
+        if not path.exists():
+            picture = make_picture(pipe, settings, condition, person, identities[person.name])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(picture, path)
+        if on_progress is not None:
+            on_progress(done + 1, len(asked))
 
 
 def make_picture(
@@ -111,10 +180,12 @@ def make_picture(
     asked: dict[str, Any] = {"prompt" if condition.kind == "prompt" else "style": condition.what}
     if condition.kind == "own_style":
         asked = {"style": person.reference}
+    if condition.kind == "shown":
+        asked = {"style": read_picture(style_path(settings.out, condition.what, person.name))}
     made = pipe(
         identity if condition.identity else None,
         **asked,
-        seed=seed_of(person.name, settings.seed),
+        seed=seed_of(person.name, settings.seed) + condition.noise,
         num_inference_steps=settings.num_inference_steps,
         guidance_scale=settings.guidance_scale,
         identity_scale=settings.identity_scale,
@@ -126,8 +197,9 @@ def make_picture(
 def read_outputs(
     out: Path, condition: Condition, people: Sequence[Person]
 ) -> Iterator[Image.Image]:
-    """The kept pictures of a condition, in the order of the people."""
-    return (read_picture(output_path(out, condition, person.name)) for person in people)
+    """The kept pictures of a condition, in the order of the people that it was asked for."""
+    asked = people[: condition.people]
+    return (read_picture(output_path(out, condition, person.name)) for person in asked)
 
 
 def open_folder(folder: Path) -> None:
@@ -143,19 +215,18 @@ def open_folder(folder: Path) -> None:
 def claim_folder(settings: EvaluationSettings, weights: str) -> None:
     """Write down what makes the pictures in this folder, or compare with what stands there."""
     wanted: dict[str, Any] = {"weights": weights}
-    for name in DECIDING:
-        value = getattr(settings, name)
-        wanted[name] = [str(each) for each in value] if isinstance(value, tuple) else value
+    wanted |= {name: getattr(settings, name) for name in DECIDING}
+    wanted |= {each.name: each.what for each in list_conditions(settings)}
+    if settings.pairs is not None:
+        wanted["pairs"] = to_dict(settings.pairs) | {"n_pairs": None}
     path = settings.out / MADE_BY
-    if not path.exists():
-        write_bytes(path, json.dumps(wanted, indent=1).encode())
-        return
-    found = json.loads(path.read_text("utf-8"))
-    changed = [name for name in wanted if found.get(name) != wanted[name]]
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    changed = [name for name in wanted if name in found and found[name] != wanted[name]]
     if changed:
         hint = "choose another out folder, or remove this one"
         message = f"{settings.out} holds pictures made with another {', '.join(changed)}"
         raise BadOption(message, file=path, hint=hint)
+    write_bytes(path, json.dumps(found | wanted, indent=1).encode())
 
 
 def weights_mark(pipe: FaceStudioPipeline) -> str:

@@ -18,15 +18,16 @@ from facestudio.errors import BadOption, NotAPicture, PictureError
 from facestudio.evaluation.settings import Half
 from facestudio.images import read_picture
 
+MOST_PHOTOS = 3
 AGES = ((18, "under 18"), (36, "18 to 35"), (60, "36 to 59"), (float("inf"), "60 and over"))
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with two photos, as encoded bytes, and the groups they belong to."""
+    """Somebody with two or three photos, as encoded bytes, and the groups they belong to."""
 
     name: str
-    photos: tuple[bytes, bytes]
+    photos: tuple[bytes, ...]
     groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -39,6 +40,11 @@ class Person:
         """Another photo, which the model never sees."""
         return decode(self.photos[1])
 
+    @property
+    def third(self) -> Image.Image | None:
+        """A third photo, None where there is none."""
+        return decode(self.photos[2]) if len(self.photos) > 2 else None
+
 
 def decode(photo: bytes) -> Image.Image:
     """The RGB picture in encoded bytes. Raises NotAPicture."""
@@ -49,7 +55,7 @@ def decode(photo: bytes) -> Image.Image:
 
 
 def read_people(path: Path, half: Half = "all", limit: int | None = None) -> list[Person]:
-    """People with two readable photos or more in the order of their names' hashes.
+    """People with two readable photos or more, at most three kept, ordered by their names' hashes.
 
     `path` is any source of pictures. A record's `person` says who it is, else the folder does.
     The order has nothing to do with the names, so the first `limit` are a fair choice and a larger
@@ -81,11 +87,21 @@ def groups_of(record: Mapping[str, Any]) -> dict[str, str]:
         groups["gender"] = record["gender"]
     elif isinstance(record.get("attributes"), list):
         groups["gender"] = "male" if "Male" in record["attributes"] else "female"
-    if isinstance(record.get("age"), int | float):
-        groups["age"] = next(span for below, span in AGES if record["age"] < below)
-    if isinstance(record.get("ethnicity"), str):
-        groups["ethnicity"] = record["ethnicity"]
+    span = age_span(record)
+    if span is not None:
+        groups["age"] = span
+    for label in ("ethnicity", "skin"):
+        if isinstance(record.get(label), str):
+            groups[label] = record[label]
     return groups
+
+
+def age_span(record: Mapping[str, Any]) -> str | None:
+    """The span of years that a record's age falls in, None without one."""
+    age = record.get("age")
+    if not isinstance(age, int | float):
+        return None
+    return next(span for below, span in AGES if age < below)
 
 
 def _name_of(sample: RawSample) -> str:
@@ -93,12 +109,12 @@ def _name_of(sample: RawSample) -> str:
 
 
 def _make_person(name: str, samples: list[RawSample]) -> Person | None:
-    """The person with their first two photos that can be read, None with fewer."""
+    """The person with their first photos that can be read, None with fewer than two."""
     readable = (each for each in sorted(samples, key=lambda s: s.key) if _opens(each.picture))
-    photos = list(islice(readable, 2))
+    photos = list(islice(readable, MOST_PHOTOS))
     if len(photos) < 2:
         return None
-    return Person(name, (photos[0].picture, photos[1].picture), groups_of(photos[0].record))
+    return Person(name, tuple(each.picture for each in photos), groups_of(photos[0].record))
 
 
 def _opens(photo: bytes) -> bool:

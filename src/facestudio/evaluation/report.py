@@ -1,26 +1,37 @@
-"""What an evaluation found, as plain values and as a page to read."""
+"""What an evaluation found, as plain values."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from facestudio.evaluation.appearance import AttributeResult, QualityResult, StyleResult
+from facestudio.evaluation.groups import GroupResult
 from facestudio.evaluation.measures import Estimate, Likeness, RealPairs
+from facestudio.evaluation.page import page_of
+from facestudio.evaluation.pairs import PairResult
 from facestudio.images import write_bytes
 from facestudio.settings import to_dict
+
+PHOTOGRAPHIC, DRAWN, NOBODY = "photographic", "drawn", "without_identity"
 
 
 @dataclass(frozen=True)
 class PeopleCount:
-    """How many people were read, and how many were left out and why."""
+    """How many people were read, and how many were left out and why; gallery: all of the set
+    among whom an output may be recognised."""
 
     read: int
     without_face: int
     near_training: int
     evaluated: int
+    gallery: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,6 @@ class ConditionResult:
 
     own: by the model's encoder, calibrated (strangers 0, same picture 1); own_raw: its plain
     cosine. independent: by the recogniser that had no part in training, None without one.
-    groups: "gender=female" -> the figures of that group by the recogniser trusted most.
     """
 
     name: str
@@ -40,22 +50,41 @@ class ConditionResult:
     own: Likeness
     own_raw: Likeness
     independent: Likeness | None
-    groups: dict[str, GroupResult] = field(default_factory=dict)
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
-class GroupResult:
-    """A group's share of outputs with a face and likeness."""
+class Average:
+    """Figures over several conditions, averaged person by person, by the trusted recogniser."""
 
+    conditions: int
     with_face: Estimate
     reference: Estimate
     other: Estimate
-    real_pairs: Estimate
+    rank1_reference: Estimate
+    rank1_other: Estimate
+    verified_other: Estimate
+    own_reference: Estimate
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Median seconds of a picture with everything loaded, on how many threads of what."""
+
+    seconds: float
+    pictures: int
+    threads: int
+    device: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """All figures of an evaluation; `real` holds the photos' own, by recogniser."""
+    """All figures of an evaluation.
+
+    real: the photos' own, by recogniser. averages: "photographic", "drawn", "without_identity".
+    groups: "gender=female" -> figures over the photographic conditions. model_mb: of all files of
+    the model's folder.
+    """
 
     settings: dict[str, Any]
     encoder: str
@@ -63,18 +92,52 @@ class Report:
     people: PeopleCount
     real: dict[str, RealPairs]
     conditions: tuple[ConditionResult, ...]
+    averages: dict[str, Average] = field(default_factory=dict)
+    groups: dict[str, GroupResult] = field(default_factory=dict)
+    worst_group: str = ""
+    worst_group_ratio: float | None = None
+    styles: tuple[StyleResult, ...] = ()
+    words: tuple[AttributeResult, ...] = ()
+    quality: QualityResult | None = None
+    pairs: PairResult | None = None
+    model_mb: float | None = None
+    speed: Speed | None = field(default=None, compare=False)
+    classifiers: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def bars(self) -> dict[str, float | None]:
+        """The figures that a model is held to by their keys; None: not measured."""
+        likeness = {
+            "reference_photographic": self._average(PHOTOGRAPHIC, "reference"),
+            "other_photographic": self._average(PHOTOGRAPHIC, "other"),
+            "reference_drawn": self._average(DRAWN, "reference"),
+            "rank1": self._average(PHOTOGRAPHIC, "rank1_other"),
+            "without_identity": self._average(NOBODY, "reference"),
+            "face_found": self._face_found(),
+        }
+        return likeness | {
+            "style_of_picture": self._recognised("picture"),
+            "style_of_prompt": self._recognised("prompt"),
+            "attributes_points": _mean([100 * each.points.mean for each in self.words]),
+            "two_people": None if self.pairs is None else self.pairs.both.mean,
+            "sharpness_ratio": None if self.quality is None else self.quality.sharpness_ratio,
+            "worst_group_ratio": self.worst_group_ratio,
+            "model_mb": self.model_mb,
+            "warm_seconds": None if self.speed is None else self.speed.seconds,
+        }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return to_dict(self)
+        """Plain values for JSON, the bars first; what is not a number is None."""
+        known: dict[str, Any] = without_nan({"bars": self.bars, **to_dict(self)})
+        return known
 
     def to_markdown(self) -> str:
-        """A page: what was asked, the table, the groups, how to read it."""
-        return "\n".join([*self._head(), *self._table(), *self._groups(), *self._notes()]) + "\n"
+        """A page: what was asked, the bars, the tables, how to read them."""
+        return page_of(self)
 
     def write(self, folder: Path) -> None:
         """Write report.json and report.md into `folder`."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         write_bytes(folder / "report.json", text.encode())
         write_bytes(folder / "report.md", self.to_markdown().encode())
 
@@ -83,89 +146,28 @@ class Report:
         """The recogniser whose figures come first: the independent one where there is one."""
         return "independent" if self.recogniser else "own"
 
-    def _head(self) -> list[str]:
-        people = self.people
-        return [
-            f"# {self.settings['model']} on {Path(self.settings['people']).name}",
-            "",
-            f"{people.evaluated} people evaluated of {people.read} ({self.settings['half']} half): "
-            f"{people.without_face} left out without a face found in a photo, "
-            f"{people.near_training} too like somebody in the training data.",
-            f"Likeness by {self.recogniser or self.encoder}"
-            + ("." if self.recogniser else ", the model's own encoder: it flatters the model."),
-            "",
-        ]
+    def _average(self, name: str, figure: str) -> float | None:
+        average = self.averages.get(name)
+        return None if average is None else getattr(average, figure).mean
 
-    def _table(self) -> list[str]:
-        real = self.real[self.trusted]
-        rows: list[tuple[str, ...]] = [(
-            "**two real photos**", "", show(real.same), show(real.same), share(real.rank1),
-            share(real.verified), "", show(self.real["own"].same),
-        )]  # fmt: skip
-        rows += [self._row(result) for result in self.conditions]
-        low = f"{real.strangers:.3f}"
-        own_low = f"{self.real['own'].strangers:.3f}"
-        rows.append(("**two strangers**", "", low, low, "", "", "", own_low))
-        head = (
-            "what", "with face", "reference", "other photo", "rank-1 (other)", "verified (other)",
-            "copy-paste", "own encoder (reference)",
-        )  # fmt: skip
-        return [*markdown_table(head, rows), ""]
+    def _face_found(self) -> float | None:
+        """Over all outputs of all conditions with an identity, whatever was asked."""
+        asked = [each.with_face for each in self.conditions if each.identity]
+        pictures = sum(each.n for each in asked)
+        return sum(each.mean * each.n for each in asked) / pictures if pictures else None
 
-    def _row(self, result: ConditionResult) -> tuple[str, ...]:
-        likeness = result.independent or result.own
-        name = f"{result.what}{'' if result.identity else ', without identity'}"
-        return (
-            name, share(result.with_face), show(likeness.reference), show(likeness.other),
-            share(likeness.rank1_other), share(likeness.verified_other),
-            show(likeness.copy_paste), show(result.own.reference),
-        )  # fmt: skip
-
-    def _groups(self) -> list[str]:
-        rows = [
-            (f"{result.what}, {group}", str(found.with_face.n), share(found.with_face),
-             show(found.reference), show(found.other), show(found.real_pairs))
-            for result in self.conditions if result.identity
-            for group, found in result.groups.items()
-        ]  # fmt: skip
-        if not rows:
-            return []
-        head = ("group", "people", "with face", "reference", "other photo", "two real photos")
-        return ["## Groups", "", *markdown_table(head, rows), ""]
-
-    def _notes(self) -> list[str]:
-        real = self.real[self.trusted]
-        return [
-            "Intervals are 95 %, by bootstrap over the people. An output without a face counts as "
-            "likeness 0, not recognised and not verified. Verified: at or over "
-            f"{real.strangers_high:.3f}, which strangers' photos reach in "
-            f"{self.settings['false_accepts']:g} of the pairs. Copy-paste: 1 is as near to the "
-            "reference as can be, 0 as near to it as to the other photo, over outputs with a face.",
-        ]
+    def _recognised(self, by: str) -> float | None:
+        return _mean([each.recognised.mean for each in self.styles if each.by == by])
 
 
-def show(value: Estimate) -> str:
-    """ "0.512 (0.498-0.526)", or a dash where there is nothing."""
-    if not value.n:
-        return "-"
-    return f"{value.mean:.3f} ({value.low:.3f}-{value.high:.3f})"
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
-def share(value: Estimate) -> str:
-    """A share in per cent, or a dash where there is nothing."""
-    return f"{100 * value.mean:.1f} %" if value.n else "-"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table; a bar inside a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
-
-
-def group_members(groups: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
-    """ "gender=female" -> the people's numbers, in the order of the names."""
-    members: dict[str, list[int]] = {}
-    for number, own in enumerate(groups):
-        for label, value in own.items():
-            members.setdefault(f"{label}={value}", []).append(number)
-    return dict(sorted(members.items()))
+def without_nan(value: Any) -> Any:
+    """The same plain values with None in place of what is not a number."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
