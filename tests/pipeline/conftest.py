@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, EulerAncestralDiscreteScheduler, UNet2DConditionModel
 from PIL import Image
 
 from facestudio.codec.patch import PatchCodec
@@ -19,6 +19,7 @@ from facestudio.faces.encoder_folder import NetworkConfig, save_network
 from facestudio.faces.identity import Identity
 from facestudio.faces.network import IdentityNetwork
 from facestudio.guidance.hybrid import HybridGuidance
+from facestudio.guidance.mapped_unet import MappedUNet
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.prior.prior import EmbeddingPrior
@@ -59,7 +60,7 @@ def make_picture(seed: int = 0, width: int = PX, height: int = PX) -> Image.Imag
 
 def make_unet(seed: int = 0, map_features: int = 0) -> UNet2DConditionModel:
     torch.manual_seed(seed)
-    return UNet2DConditionModel(
+    unet = (MappedUNet if map_features else UNet2DConditionModel)(
         sample_size=PX // 4,
         in_channels=CHANNELS + map_features,
         out_channels=CHANNELS,
@@ -71,6 +72,10 @@ def make_unet(seed: int = 0, map_features: int = 0) -> UNet2DConditionModel:
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
     )
+    if isinstance(unet, MappedUNet):
+        unet.take_schedule(DDPMScheduler(1000).alphas_cumprod, "epsilon")
+        torch.nn.init.normal_(unet.first_guess.weight, std=0.1)
+    return unet
 
 
 def make_text_towers() -> TextTowers:

@@ -10,7 +10,8 @@ from facestudio.errors import BadOption
 from facestudio.settings import from_dict
 from facestudio.training.loop import LoopSettings
 from facestudio.training.noising import draw_noise_of
-from facestudio.training.unet import GuidanceSettings, Settings, UNetSettings, UNetTask, train
+from facestudio.training.unet import Settings, UNetTask, train
+from facestudio.training.unet_settings import GuidanceSettings, UNetSettings
 
 
 @pytest.fixture

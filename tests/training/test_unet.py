@@ -12,16 +12,14 @@ from facestudio.errors import BadOption
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.settings import from_dict, load_settings
 from facestudio.training.loop import LoopSettings, Trainer
-from facestudio.training.unet import (
+from facestudio.training.pairs import SamplePool, compose
+from facestudio.training.unet import Settings, UNetTask, train
+from facestudio.training.unet_settings import (
     FaceMapSettings,
     GuidanceSettings,
     IdentityLossSettings,
     NoiseSettings,
-    Settings,
     UNetSettings,
-    UNetTask,
-    compose,
-    train,
 )
 from tests.training.conftest import CELLS, CHANNELS, IDENTITY_DIM, STYLE_DIM
 
@@ -229,7 +227,7 @@ def test_drawing_takes_the_photo_it_was_drawn_from(mapped, rng):
     drawings = [i for i, r in enumerate(records) if r["key"] == "p0_a_ink"]
     record = records[drawings[0]] | {"style": "ink"}
     records[drawings[0]] = record
-    pool = type(task.pool)(task.data, ("test",), {})
+    pool = SamplePool(task.data, ("test",), {})
     assert records[pool._face(drawings[0], rng, 1.0)]["key"] == "p0_a"
     assert records[pool._face(drawings[0], rng, 0.0)]["key"] == "p0_b"
 
@@ -239,7 +237,7 @@ def test_only_portraits_in_layout_give_a_map(mapped, rng):
     seen = np.array([record["has_face"] for record in task.data.records])
     assert (task.pool.in_layout == seen).all()
     task.data.arrays["eyes"][:] += 20
-    moved = type(task.pool)(task.data, ("test",), {})
+    moved = SamplePool(task.data, ("test",), {})
     assert not moved.in_layout.any()
 
 
@@ -260,10 +258,23 @@ def test_a_map_is_added_without_changing_the_unet(settings, mapped, rng):
     batch = after.batch(rng, 4)
     told = (batch["style"], batch["identity"], None)
     noisy, t = torch.randn_like(batch["latents"]), torch.tensor([5, 300, 700, 999])
+    torch.nn.init.zeros_(after.model.unet.first_guess.weight)
     with torch.no_grad():
         one = before.model(noisy, t, *told, None)
         two = after.model(noisy, t, *told, batch["faces"])
     torch.testing.assert_close(one, two)
+
+
+def test_the_first_guess_lowers_the_loss_before_any_step(mapped, rng):
+    task = UNetTask(replace(mapped, compose=0.0, drop_face=0.0, same_photo=1.0))
+    assert task.model.unet.first_guess.weight.abs().sum() > 0
+    batch = task.batch(rng, 60)
+    batch["t"] = torch.full_like(batch["t"], 999)
+    with torch.no_grad():
+        fitted = task.loss(task.model, batch)[0]
+        torch.nn.init.zeros_(task.model.unet.first_guess.weight)
+        without = task.loss(task.model, batch)[0]
+    assert fitted < without
 
 
 def test_export_of_a_mapped_generator_starts_another_run(mapped, rng):

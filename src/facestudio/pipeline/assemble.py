@@ -14,6 +14,7 @@ from facestudio.errors import MissingWeights
 from facestudio.faces.detect import DlibDetector
 from facestudio.faces.load import add_face_map, load_identity_encoder
 from facestudio.guidance.hybrid import HybridGuidance
+from facestudio.guidance.mapped_unet import MappedUNet
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.prior.prior import EmbeddingPrior
@@ -51,10 +52,11 @@ def assemble(settings: AssembleSettings, folder: Path) -> FaceStudioPipeline:
             )
     generator, words = settings.generator, settings.words
     encoder = load_identity_encoder(settings.identity)
+    unet_class = UNet2DConditionModel
     if (generator / "face_map").is_dir():
-        encoder = add_face_map(encoder, generator / "face_map")
+        encoder, unet_class = add_face_map(encoder, generator / "face_map"), MappedUNet
     pipe = FaceStudioPipeline(
-        unet=UNet2DConditionModel.from_pretrained(generator / "unet"),
+        unet=unet_class.from_pretrained(generator / "unet"),
         codec=PatchCodec.from_pretrained(settings.codec),
         scheduler=EulerAncestralDiscreteScheduler.from_pretrained(generator / "scheduler"),
         guidance=HybridGuidance.from_pretrained(generator / "guidance"),

@@ -15,161 +15,35 @@ classifier-free guidance. Beyond it, each a setting:
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, EulerAncestralDiscreteScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facestudio.codec.patch import PatchCodec
-from facestudio.data.develop import MASK_CELL_PX
 from facestudio.data.shards import PreparedSet
 from facestudio.errors import BadOption
-from facestudio.faces.align import PORTRAIT_EYE_X, PORTRAIT_EYE_Y
-from facestudio.faces.face_map import FaceMapper
-from facestudio.guidance.attention import GuidanceContext, install_region_attention
-from facestudio.guidance.hybrid import HybridGuidance
+from facestudio.guidance.attention import GuidanceContext
+from facestudio.guidance.mapped_unet import TIMES, MappedUNet, fit_first_guess
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
+from facestudio.training.generator import Generator, build_generator
 from facestudio.training.identity_loss import IdentityLoss
-from facestudio.training.loop import LoopSettings, Report, train_task
+from facestudio.training.loop import Report, train_task
 from facestudio.training.noising import draw_noise_of
-from facestudio.training.sampling import WeightedPicker
-from facestudio.training.trainable import Trainable, choose_trainable
+from facestudio.training.pairs import SamplePool, compose
+from facestudio.training.trainable import choose_trainable
+from facestudio.training.unet_settings import Settings
+
+__all__ = ["Settings", "UNetTask", "train"]
 
 ARRAYS = ("latents", "latents_flipped", "identity", "style", "eyes")
-MAP_EYES_WITHIN_PX = 12.0  # of a portrait's, for a photo to give a face map
-SAMPLE_STEPS, SAMPLE_GUIDANCE, SHOWN = 25, 2.0, 8
-
-
-@dataclass(frozen=True)
-class UNetSettings:
-    """diffusers' UNet2DConditionModel; names as there."""
-
-    block_out_channels: tuple[int, ...] = (64, 128, 256)
-    layers_per_block: int = 2
-    heads: int = 8
-    norm_num_groups: int = 32
-
-
-@dataclass(frozen=True)
-class GuidanceSettings:
-    """The shared linear layer's output: `n_tokens` cells of `width` numbers."""
-
-    n_tokens: int = 8
-    width: int = 256
-
-
-@dataclass(frozen=True)
-class FaceMapSettings:
-    """FaceMapper: `features` numbers a cell; 0 for a model that has no face map."""
-
-    features: int = 0
-    width: int = 64
-    drop: float = 0.1  # share of samples that keep their identity vector but lose the map
-    noise: float = 0.1  # standard deviation of what is added to the latents it sees
-
-
-@dataclass(frozen=True)
-class IdentityLossSettings:
-    """A loss on who is in the picture predicted at low noise; no teacher, no such loss."""
-
-    teacher: Path | None = None  # a recogniser's ONNX file, fed with -1...1
-    weight: float = 0.1
-    below: int = 500  # of 1,000 steps of noise
-    samples: int = 8  # of a micro-batch at most
-
-
-@dataclass(frozen=True)
-class NoiseSettings:
-    """diffusers' DDPMScheduler: the noise that training adds."""
-
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-    beta_schedule: str = "scaled_linear"
-    prediction_type: str = "v_prediction"
-    rescale_betas_zero_snr: bool = True
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that `facestudio train unet` needs."""
-
-    data: tuple[Path, ...]  # prepared sets
-    loop: LoopSettings
-    unet: UNetSettings = field(default_factory=UNetSettings)
-    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
-    face_map: FaceMapSettings = field(default_factory=FaceMapSettings)
-    identity_loss: IdentityLossSettings = field(default_factory=IdentityLossSettings)
-    noise: NoiseSettings = field(default_factory=NoiseSettings)
-    drop_style: float = 0.64
-    drop_face: float = 0.1
-    same_photo: float = 0.5  # share of samples whose identity is of the very photo that is drawn,
-    # or that a drawing was made from, and not of another photo of the person
-    compose: float = 0.1  # share of batches with several people on one canvas
-    source_weights: dict[str, float] = field(default_factory=dict)  # 1 where not named
-    init: Path | None = None  # export of an earlier run to start from
-    trainable: Trainable = "all"  # or "adapter": guidance layer, cross-attention keys and values
-    gradient_checkpointing: bool = False  # less memory, a third more time
-    held_out: tuple[str, ...] = ("test",)  # splits that are not trained on
-    codec: Path | None = None  # for a face map, and to look at samples on the way
-
-
-class Generator(nn.Module):
-    """The trained whole: guidance layer, face map and U-Net, called with what a batch holds."""
-
-    def __init__(
-        self, unet: UNet2DConditionModel, guidance: HybridGuidance, mapper: FaceMapper | None = None
-    ) -> None:
-        super().__init__()
-        self.unet = unet
-        self.guidance = guidance
-        self.mapper = mapper
-        install_region_attention(unet)
-
-    def forward(
-        self,
-        noisy: Tensor,
-        t: Tensor,
-        style: Tensor,
-        identity: Tensor,
-        masks: Tensor | None,
-        faces: Tensor | None,
-    ) -> Tensor:
-        """Return the prediction (B, C, h, w); style (B, P, S), identity (B, P, D) of P people.
-
-        faces (B, C, h, w): latents of their photos, each where the person stands.
-        """
-        tokens = self.guidance(style.flatten(0, 1), identity.flatten(0, 1))
-        tokens = tokens.unflatten(0, style.shape[:2])  # (B, P, K, W)
-        face_map = None if self.mapper is None or faces is None else self.map_faces(faces)
-        return self.predict(noisy, t, GuidanceContext(tokens, masks, face_map))
-
-    def predict(self, noisy: Tensor, t: Tensor, context: GuidanceContext) -> Tensor:
-        """Return the U-Net's prediction (B, C, h, w) of latents of that shape."""
-        if context.face_map is not None:
-            noisy = torch.cat([noisy, context.face_map], dim=1)
-        return self.unet(
-            noisy,
-            t,
-            context.tokens[:, 0],
-            cross_attention_kwargs={"guidance": context},
-            return_dict=False,
-        )[0]
-
-    def map_faces(self, faces: Tensor) -> Tensor:
-        """Return the face map (B, F, h, w) of canvases on which portraits stand side by side."""
-        assert self.mapper is not None
-        cells = self.mapper.cells
-        people = faces.unfold(3, cells, cells).permute(0, 3, 1, 2, 4)  # (B, people, C, h, cells)
-        maps = self.mapper(people.flatten(0, 1).contiguous()).unflatten(0, people.shape[:2])
-        return torch.cat(maps.unbind(1), dim=-1)
+GUESS_BATCHES, GUESS_BATCH = 40, 32  # that the first guess is fitted on
+SAMPLE_STEPS, SAMPLE_GUIDANCE = 25, 2.0
 
 
 class UNetTask:
@@ -182,6 +56,11 @@ class UNetTask:
         self.model = build_generator(settings, self.data)
         self.pool = SamplePool(self.data, settings.held_out, settings.source_weights)
         self.likeness = build_identity_loss(settings)
+        if isinstance(self.model.unet, MappedUNet):
+            kind = settings.noise.prediction_type
+            self.model.unet.take_schedule(self.scheduler.alphas_cumprod, kind)
+            if not self.model.unet.first_guess.weight.any():
+                set_first_guess(self, np.random.default_rng(settings.loop.seed))
         choose_trainable(self.model.unet, settings.trainable, settings.gradient_checkpointing)
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
@@ -210,17 +89,30 @@ class UNetTask:
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the mean squared error of the prediction at uniformly drawn times."""
-        latents = batch["latents"]
-        t, noise = batch["t"], batch["noise"]
-        noisy = self.scheduler.add_noise(latents, noise, t)
-        target = self._target(latents, noise, t)
-        masks = batch["masks"][0] if "masks" in batch else None  # the same for all
-        told = (batch["style"], batch["identity"], masks)
-        predicted = model(noisy, t, *told, self._blur(batch)).float()
+        predicted, noisy, target = self._predict(model, batch)
         rebuilt = F.mse_loss(predicted, target)
         if self.likeness is None or "faces" not in batch or "masks" in batch:
             return rebuilt, {}
-        return self._add_likeness(rebuilt, predicted, noisy, t, batch)
+        return self._add_likeness(rebuilt, predicted, noisy, batch)
+
+    def _predict(
+        self, model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the prediction, the noisy latents it was made from, and what it should be."""
+        latents, noise, t = batch["latents"], batch["noise"], batch["t"]
+        noisy = self.scheduler.add_noise(latents, noise, t)
+        masks = batch["masks"][0] if "masks" in batch else None  # the same for all
+        told = (batch["style"], batch["identity"], masks, self._blur(batch))
+        return model(noisy, t, *told).float(), noisy, self._target(latents, noise, t)
+
+    @torch.no_grad()
+    def what_is_missing(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return face maps, weights of a guess and what predictions lack, at high noise."""
+        high = {**batch, "t": (TIMES + batch["t"]) // 2}
+        predicted, _, target = self._predict(self.model, high)
+        assert isinstance(self.model.unet, MappedUNet)
+        face_map = self.model.map_faces(batch["faces"])
+        return face_map, self.model.unet.weights_at(high["t"]), target - predicted
 
     def _blur(self, batch: Mapping[str, Tensor]) -> Tensor | None:
         """Return the faces' latents under a little noise; those not given stay zero."""
@@ -235,12 +127,11 @@ class UNetTask:
         rebuilt: Tensor,
         predicted: Tensor,
         noisy: Tensor,
-        t: Tensor,
         batch: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss with the likeness of clear predictions to their photos, weighted."""
         assert self.likeness is not None
-        chosen = self.settings.identity_loss
+        chosen, t = self.settings.identity_loss, batch["t"]
         told = batch["in_layout"] & batch["faces"].flatten(1).any(1)
         rows = (told & (t < chosen.below)).nonzero()[: chosen.samples, 0]
         if not len(rows):
@@ -344,163 +235,6 @@ class UNetTask:
         return told
 
 
-class SamplePool:
-    """Which sample is drawn, and whose photo gives its identity.
-
-    `pick` returns pairs (target, face): `face` is the target itself or another photo of its
-    person; a drawing takes the photo it was drawn from, or another of its person, if there is one.
-    """
-
-    def __init__(
-        self, data: PreparedSet, held_out: tuple[str, ...], weights: Mapping[str, float]
-    ) -> None:
-        records = data.records
-        self.targets = np.array(
-            [i for i, record in enumerate(records) if record.get("split") not in held_out]
-        )
-        usable = np.isin(np.arange(len(records)), self.targets)
-        self.picker = WeightedPicker(usable, [record["source"] for record in records], weights)
-        self.drawn = np.array([record.get("kind") == "drawn" for record in records])
-        self.has_face = np.asarray(data.arrays["identity"].any(1))
-        photos: dict[str, list[int]] = defaultdict(list)
-        for i in self.targets:
-            if self.has_face[i] and not self.drawn[i]:
-                photos[self._person(records[i])].append(int(i))
-        self.faces = [photos.get(self._person(record), []) for record in records]
-        places = {record["key"]: i for i, record in enumerate(records)}
-        self.origin = [
-            places.get(_key_of_photo(record), i) if self.drawn[i] else i
-            for i, record in enumerate(records)
-        ]
-        side = data.arrays["latents"].shape[-1] * MASK_CELL_PX
-        self.in_layout = self.has_face & near_portrait_layout(data.arrays["eyes"], side)
-        held = [i for i, record in enumerate(records) if record.get("split") in held_out]
-        seen = [i for i in held if self.has_face[i] and not self.drawn[i]]
-        self.shown = np.array((seen or self.targets.tolist())[:SHOWN])
-        self.photos = self.targets[self.has_face[self.targets] & ~self.drawn[self.targets]]
-
-    def pick(
-        self, rng: np.random.Generator, count: int, same_photo: float, only_photos: bool = False
-    ) -> list[tuple[int, int]]:
-        """Return `count` pairs (target, face)."""
-        if only_photos and len(self.photos):
-            targets = rng.choice(self.photos, count)
-        else:
-            targets = self.picker.pick(rng, count)
-        return [(int(target), self._face(int(target), rng, same_photo)) for target in targets]
-
-    def _face(self, target: int, rng: np.random.Generator, same_photo: float) -> int:
-        origin = self.origin[target]
-        others = [face for face in self.faces[target] if face != origin]
-        own = self.has_face[origin] and not self.drawn[origin]
-        if not others or (own and rng.random() < same_photo):
-            return origin
-        return int(rng.choice(others))
-
-    @staticmethod
-    def _person(record: Mapping[str, Any]) -> str:
-        return str(record.get("person") or record["key"])
-
-
-def _key_of_photo(record: Mapping[str, Any]) -> str:
-    """Return the key that the photo has of which this is a drawing; see `Developer.draw`."""
-    key = str(record["key"])
-    return key.removesuffix(f"_{record.get('style')}").replace("_drawn", "_photo")
-
-
-def near_portrait_layout(eyes: np.ndarray, side: int) -> np.ndarray:
-    """Return bool (N,): whether eyes (N, 2, 2), in pixels of a square, are a portrait's."""
-    layout = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * side
-    off = np.abs(eyes - layout).reshape(len(eyes), -1).max(1)
-    return np.nan_to_num(off, nan=np.inf) < MAP_EYES_WITHIN_PX
-
-
-def compose(told: Mapping[str, Tensor], people: int) -> dict[str, Tensor]:
-    """Return batches of canvases with `people` side by side, each in its own region.
-
-    (B * people, …) becomes latents and faces (B, C, h, people * w), style and identity
-    (B, people + 1, …): everybody shares the mean style, nobody (the last) has no face.
-    """
-    grouped = {name: value.unflatten(0, (-1, people)) for name, value in told.items()}
-    canvases = {
-        name: torch.cat(grouped[name].unbind(1), dim=-1)
-        for name in ("latents", "faces")
-        if name in grouped
-    }
-    width = told["latents"].shape[-1]
-    masks = torch.zeros(people, *canvases["latents"].shape[-2:])
-    for person in range(people):
-        masks[person, :, person * width : (person + 1) * width] = 1
-    shared = grouped["style"].sum(1, keepdim=True) / people**0.5  # RMS stays near 1
-    identity = grouped["identity"]
-    return {
-        **canvases,
-        "masks": masks,
-        "style": shared.expand(-1, people + 1, -1).contiguous(),
-        "identity": torch.cat([identity, torch.zeros_like(identity[:, :1])], dim=1),
-    }
-
-
-def build_generator(settings: Settings, data: PreparedSet) -> Generator:
-    """Return a fresh generator of the right sizes, or the one at `settings.init`.
-
-    A face map is added to a U-Net that had none; its first weights are zero, so that the
-    U-Net goes on where it was.
-    """
-    torch.manual_seed(settings.loop.seed)
-    mapper = build_mapper(settings, data) if settings.face_map.features else None
-    if settings.init is None:
-        return Generator(*build_unet(settings, data, mapper), mapper)
-    unet = UNet2DConditionModel.from_pretrained(settings.init / "unet")
-    guidance = HybridGuidance.from_pretrained(settings.init / "guidance")
-    if (settings.init / "face_map").is_dir():
-        return Generator(unet, guidance, FaceMapper.from_pretrained(settings.init / "face_map"))
-    if mapper is not None:
-        widen_input(unet, mapper.features)
-    return Generator(unet, guidance, mapper)
-
-
-def build_unet(
-    settings: Settings, data: PreparedSet, mapper: FaceMapper | None
-) -> tuple[UNet2DConditionModel, HybridGuidance]:
-    """Return a fresh U-Net and guidance layer for the set's latents and embeddings."""
-    channels = data.arrays["latents"].shape[1]
-    chosen = settings.unet
-    levels = len(chosen.block_out_channels)
-    unet = UNet2DConditionModel(
-        sample_size=data.arrays["latents"].shape[-1],
-        in_channels=channels + (mapper.features if mapper else 0),
-        out_channels=channels,
-        block_out_channels=chosen.block_out_channels,
-        layers_per_block=chosen.layers_per_block,
-        down_block_types=("CrossAttnDownBlock2D",) * levels,
-        up_block_types=("CrossAttnUpBlock2D",) * levels,
-        cross_attention_dim=settings.guidance.width,
-        attention_head_dim=chosen.heads,  # diffusers' name for the number of heads
-        norm_num_groups=chosen.norm_num_groups,
-    )
-    guidance = HybridGuidance(
-        style_dim=data.arrays["style"].shape[1],
-        identity_dim=data.arrays["identity"].shape[1],
-        n_tokens=settings.guidance.n_tokens,
-        width=settings.guidance.width,
-    )
-    return unet, guidance
-
-
-def build_mapper(settings: Settings, data: PreparedSet) -> FaceMapper:
-    """Return a fresh face map that sees what the codec's encoder sees. Raises BadOption."""
-    if settings.codec is None:
-        raise BadOption("face_map needs the codec of the set", hint="set codec = FOLDER")
-    codec = PatchCodec.from_pretrained(settings.codec)
-    cells = data.arrays["latents"].shape[-1]
-    mapper = FaceMapper(
-        codec.channels, codec.factor, cells, settings.face_map.width, settings.face_map.features
-    )
-    mapper.take_projection(codec.mean, codec.basis, codec.scale)
-    return mapper
-
-
 def build_identity_loss(settings: Settings) -> IdentityLoss | None:
     """Return the loss that the settings ask for. Raises BadOption, MissingWeights."""
     if settings.identity_loss.teacher is None:
@@ -510,16 +244,17 @@ def build_identity_loss(settings: Settings) -> IdentityLoss | None:
     return IdentityLoss(settings.identity_loss.teacher, PatchCodec.from_pretrained(settings.codec))
 
 
-def widen_input(unet: UNet2DConditionModel, features: int) -> None:
-    """Let a U-Net's input take `features` further channels, with weights of zero."""
-    old = unet.conv_in
-    wider = nn.Conv2d(old.in_channels + features, old.out_channels, 3, padding=1)
+def set_first_guess(task: UNetTask, rng: np.random.Generator) -> None:
+    """Fit the part of the prediction that is linear in the face map, on batches of the task.
+
+    It comes before the first step, so that training begins with the face in place.
+    """
+    model = task.model
+    assert isinstance(model.unet, MappedUNet)
+    batches = (task.batch(rng, GUESS_BATCH) for _ in range(GUESS_BATCHES))
+    fitted = fit_first_guess(task.what_is_missing(batch) for batch in batches)
     with torch.no_grad():
-        wider.weight.zero_()
-        wider.weight[:, : old.in_channels] = old.weight
-        wider.bias.copy_(old.bias)  # type: ignore[union-attr, arg-type]
-    unet.conv_in = wider
-    unet.register_to_config(in_channels=wider.in_channels)
+        model.unet.first_guess.weight.add_(fitted)
 
 
 def train(settings: Settings, report: Report | None = None) -> Path:
