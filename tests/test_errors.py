@@ -26,6 +26,7 @@ CODES = {
         "not_allowed",
         "not_found",
         "busy",
+        "not_ready",
         "deadline_passed",
         "cancelled",
         "server_fault",

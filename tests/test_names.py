@@ -21,6 +21,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_names_are_these():
     assert sorted(facestudio.__all__) == [
+        "Client",
         "FaceStudioError",
         "FaceStudioOutput",
         "FaceStudioPipeline",
@@ -57,6 +58,7 @@ def test_importing_the_package_loads_nothing_heavy():
 @pytest.mark.parametrize(
     "module",
     [
+        "client",
         "errors",
         "images",
         "settings",

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facestudio.client import Client
     from facestudio.errors import (
         FaceStudioError,
         MachineError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Client": "facestudio.client",
     "FaceStudioPipeline": "facestudio.pipeline.pipeline",
     "FaceStudioOutput": "facestudio.pipeline.output",
     "Identity": "facestudio.faces.identity",
@@ -41,6 +43,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Client",
     "FaceStudioError",
     "FaceStudioOutput",
     "FaceStudioPipeline",

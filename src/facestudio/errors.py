@@ -23,6 +23,7 @@
         ├── NotAllowed             not_allowed
         ├── NotFound               not_found
         ├── Busy                   busy
+        ├── NotReady               not_ready
         ├── DeadlinePassed         deadline_passed
         ├── Cancelled              cancelled
         ├── ServerFault            server_fault
@@ -58,6 +59,7 @@ __all__ = [
     "NotAPicture",
     "NotAllowed",
     "NotFound",
+    "NotReady",
     "OptionError",
     "OutOfMemory",
     "PictureError",
@@ -248,6 +250,12 @@ class Busy(ServiceError):
     def __init__(self, message: str, *, retry_after_s: int = 1, **details: Any) -> None:
         super().__init__(message, **details)
         self.retry_after_s = retry_after_s
+
+
+class NotReady(ServiceError):
+    """The server is starting; ask again in a while."""
+
+    code = "not_ready"
 
 
 class DeadlinePassed(ServiceError):

@@ -27,6 +27,7 @@ STATUS: tuple[tuple[type[FaceStudioError], int], ...] = (
     (NotAllowed, 401),
     (NotFound, 404),
     (Busy, 429),
+    (errors.NotReady, 503),
     (errors.DeadlinePassed, 408),
     (errors.Cancelled, 409),
 )

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from facestudio.errors import NotAllowed, ServerFault
+from facestudio.errors import NotAllowed, NotReady
 from facestudio.server.database import Database
 from facestudio.server.dispatcher import Dispatcher
 from facestudio.server.jobs import JobStore
@@ -41,9 +41,9 @@ class DeskParts:
 
     @property
     def facts(self) -> ModelFacts:
-        """What the model is. Raises ServerFault while it is being loaded."""
+        """What the model is. Raises NotReady while it is being loaded."""
         if self.model is None:
-            raise ServerFault("the model is not loaded yet", hint="ask /ready first")
+            raise NotReady("the model is not loaded yet", hint="ask /ready first")
         return self.model
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from facestudio.errors import ServerFault
+from facestudio.errors import NotReady
 from facestudio.faces.detect import Face
 from facestudio.faces.identity import Identity
 from facestudio.server.faults import as_fault
@@ -72,9 +72,9 @@ class LocalEngine:
 
     @property
     def painter(self) -> Painter:
-        """What draws. Raises ServerFault before `start`."""
+        """What draws. Raises NotReady before `start`."""
         if self._painter is None:
-            raise ServerFault("the model is not loaded yet", hint="ask /ready first")
+            raise NotReady("the model is not loaded yet", hint="ask /ready first")
         return self._painter
 
     def _paint(
