@@ -8,13 +8,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
-EXTRAS := train,evaluation,arrow,serve,test
+EXTRAS := train,evaluation,arrow,lora,serve,test
 CODE := src tests benchmarks docs demo
 # 1 thread beats 2 while anything else is running on a small machine.
 THREADS ?= $(shell nproc)
 
 CORE := $(VENV)/.core
 FULL := $(VENV)/.full
+WEB := $(VENV)/.web
 ASTRONAUT := $(VENV)/demo/astronaut.png
 
 ##@ Use
@@ -29,6 +30,10 @@ install: $(CORE) ## the core packages into .venv (1.4 GB)
 .PHONY: demo
 demo: $(CORE) $(ASTRONAUT) ## a portrait of an astronaut in the manner of demo/style.png
 	$(BIN)/facestudio generate $(ASTRONAUT) --style demo/style.png --seed 1 --force -o demo/portrait.png
+
+.PHONY: web
+web: $(WEB) ## the page in a browser: photo, style, words, portraits
+	$(BIN)/facestudio web
 
 ##@ Train
 .PHONY: train-mini
@@ -54,17 +59,22 @@ check: $(FULL) ## style, types, the floors of the house
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: test
-test: $(FULL) ## the tests, under ten minutes on two cores
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not full and not ray" $(PYTEST_ARGS)
+test: $(FULL) ## the tests, under ten minutes on two cores; the page's in a browser: make test-browser
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not full and not ray and not browser" $(PYTEST_ARGS)
 
 .PHONY: test-ray
 test-ray: $(FULL) ## the tests of Ray's engine, on a cluster of two nodes on this machine
 	@$(PIP_INSTALL) --editable '.[$(EXTRAS),ray]'
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
 
+.PHONY: test-browser
+test-browser: $(FULL) ## the page in Debian's Chromium (apt-get install chromium chromium-driver)
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS),web,browser]'
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
+
 .PHONY: test-full
 test-full: $(FULL) ## all tests, with Stable Diffusion 1.5 in its true shapes
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not ray" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not ray and not browser" $(PYTEST_ARGS)
 
 .PHONY: format
 format: $(FULL) ## put imports and lines in order
@@ -84,7 +94,7 @@ constraints: ## pin the newest set that installs together (then run the tests)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	sed -n 's/^torch==.*/&/p' constraints.txt > "$$scratch/pins"; echo 'pillow<13' >> "$$scratch/pins"; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
-	"$$scratch/venv/bin/pip" install --quiet -c "$$scratch/pins" ".[$(EXTRAS),ray]"; \
+	"$$scratch/venv/bin/pip" install --quiet -c "$$scratch/pins" ".[$(EXTRAS),ray,web,browser]"; \
 	"$$scratch/venv/bin/pip" install --quiet --no-deps clip-anytorch; \
 	{ sed -n '/^#/p' constraints.txt; "$$scratch/venv/bin/pip" list --format=freeze \
 	  | grep -viE '^(facestudio|pip)==' | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | sort -f; } > "$$scratch/new"; \
@@ -108,6 +118,11 @@ $(FULL): $(CORE)
 	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
 	@# An oracle for one test, read by path: its own requirements (torchvision) are not wanted.
 	@$(PIP_INSTALL) --no-deps clip-anytorch
+	@touch $@
+
+$(WEB): $(CORE)
+	@echo "installing what the page needs ..."
+	@$(PIP_INSTALL) --editable '.[web]'
 	@touch $@
 
 # The public-domain portrait travels inside scikit-image's wheel; the demo takes the one file.

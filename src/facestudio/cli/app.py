@@ -17,6 +17,7 @@ from facestudio.cli.init import init
 from facestudio.cli.serve import serve_app
 from facestudio.cli.table import table
 from facestudio.cli.verify import verify
+from facestudio.cli.web import web
 from facestudio.cli.workshop import evaluate, prepare, train_app
 
 HELP = "Portraits of a person from one photo: words, a style picture, or both."
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(generate)
+app.command()(web)
 app.command()(info)
 app.command()(verify)
 app.add_typer(identity_app, name="identity")

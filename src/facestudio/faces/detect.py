@@ -20,7 +20,15 @@ from facestudio.errors import Box, FaceTooSmall, MissingWeights, NoFace, Several
 from facestudio.faces.align import ARCFACE_POINTS, align_points
 from facestudio.images import pad_reflect
 
-__all__ = ["Detector", "DlibDetector", "Face", "find_face", "find_faces", "packaged_model"]
+__all__ = [
+    "Detector",
+    "DlibDetector",
+    "Face",
+    "find_face",
+    "find_faces",
+    "most_central",
+    "packaged_model",
+]
 
 MIN_FACE_PX = 40
 RETRY_PADDING = 0.3  # found more tight crops than 0.4 and 0.6
@@ -173,7 +181,7 @@ def find_face(
         message = f"{len(usable)} faces found in {name}; one is wanted"
         hint = "crop the photo to one person, or take the largest face (--largest)"
         raise SeveralFaces(message, file=file, hint=hint, boxes=[face.box for face in usable])
-    return _most_central(usable, image.size)
+    return most_central(usable, image.size)
 
 
 def packaged_model(name: str) -> Path:
@@ -216,7 +224,8 @@ def _too_small(
     return FaceTooSmall(message, file=file, hint=hint, boxes=[face.box for face in faces])
 
 
-def _most_central(faces: Sequence[Face], size: tuple[int, int]) -> Face:
+def most_central(faces: Sequence[Face], size: tuple[int, int]) -> Face:
+    """Of the large faces of a picture of `size` (width, height), the one nearest its middle."""
     widest = max(face.width for face in faces)
     large = [face for face in faces if face.width >= LARGE_SHARE * widest]
     middle = np.array(size) / 2

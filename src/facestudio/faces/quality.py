@@ -1,7 +1,8 @@
 """How well a photo shows a face: large enough, sharp, looking at the camera.
 
-Thresholds: of 150 CelebA photos 1 % are under 0.2 in sharpness and one in ten is over 0.2 in
-turn, where heads are plainly turned. The astronaut has 0.57, blurred by one pixel 0.19, by two 0.08.
+Thresholds: of 150 CelebA photos 1 % are under 0.2 in sharpness, and one in twelve is over 0.2 in
+turn, where heads are plainly turned. The astronaut has a sharpness of 0.57; blurred by one pixel
+0.19, by two 0.08.
 """
 
 from __future__ import annotations

@@ -1,0 +1,136 @@
+"""The fields in which pictures are given: a photo with its faces, the styles, a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from facestudio.web.markup import escape, picture_uri, status, upload_label
+from facestudio.web.session import NONE, OWN, Session
+from facestudio.web.swatches import Swatch, read_swatches
+
+if TYPE_CHECKING:
+    from facestudio.errors import Box
+    from facestudio.faces.quality import Quality
+    from facestudio.web.photos import Photo
+
+SWATCH_PX = 120
+
+
+def show_photo(field: str, photo: Photo | None, words: str = "Choose a photo") -> str:
+    """A place for a photo; with one, its faces are numbered buttons and their faults are said."""
+    if photo is None:
+        return upload_label(field, words)
+    faces = "".join(_face_button(photo, number) for number in range(len(photo.faces)))
+    return (
+        f'<div class="photo"><img src="{picture_uri(photo.image)}" alt="The photo you chose">'
+        f"{faces}</div>{status(describe_faces(photo))}{_faults(photo)}"
+        f"{upload_label(field, 'Another photo', small=True)}"
+    )
+
+
+def describe_faces(photo: Photo) -> str:
+    """How many faces were found and which one is taken, as a sentence."""
+    if len(photo.faces) == 1:
+        return "One face found."
+    return f"{len(photo.faces)} faces found. Face {photo.chosen + 1} is chosen; click another."
+
+
+def _faults(photo: Photo) -> str:
+    """What is wrong with the chosen face, and which faces cannot be chosen."""
+    notes = []
+    if faults := photo.qualities[photo.chosen].faults():
+        words = " and ".join(faults)
+        notes.append(f"This face is {words}: the portrait will be less like it.")
+    unusable = [i + 1 for i, quality in enumerate(photo.qualities) if not quality.usable]
+    if unusable:
+        numbers = ", ".join(map(str, unusable))
+        notes.append(f"Too small to be chosen: {numbers}.")
+    return "".join(f'<p class="warning" role="status">{escape(note)}</p>' for note in notes)
+
+
+def _face_button(photo: Photo, number: int) -> str:
+    chosen = number == photo.chosen
+    quality = photo.qualities[number]
+    return (
+        f'<button type="button" class="face" style="{_place(photo.faces[number].box, photo.image)}"'
+        f' data-pick="{number}" aria-pressed="{str(chosen).lower()}"'
+        f' aria-label="Face {number + 1}{_said(quality)}"{"" if quality.usable else " disabled"}>'
+        f"<span>{number + 1}</span></button>"
+    )
+
+
+def _said(quality: Quality) -> str:
+    return "".join(f", {fault}" for fault in quality.faults())
+
+
+def _place(box: Box, image: Image.Image) -> str:
+    """The box as CSS, in per cent of the picture, cut at its edges."""
+    x0, x1 = (min(max(x / image.width, 0), 1) * 100 for x in (box[0], box[2]))
+    y0, y1 = (min(max(y / image.height, 0), 1) * 100 for y in (box[1], box[3]))
+    return f"left:{x0:.2f}%;top:{y0:.2f}%;width:{x1 - x0:.2f}%;height:{y1 - y0:.2f}%"
+
+
+def show_styles(session: Session) -> str:
+    """The swatches, the own picture and "words only", one of which is chosen."""
+    swatches = "".join(_swatch_button(s, session.style) for s in read_swatches().values())
+    own = ""
+    if session.own_style is not None:
+        own = _swatch_button(Swatch(OWN, "Your picture", session.own_style), session.style)
+    return (
+        f'<div class="swatches" role="group" aria-label="Style pictures">{own}{swatches}'
+        f"{_words_button(session.style)}</div>"
+        f"{upload_label('style', 'Your own style picture', small=True)}"
+    )
+
+
+def _swatch_button(swatch: Swatch, chosen: str) -> str:
+    pressed = str(swatch.name == chosen).lower()
+    return (
+        f'<button type="button" class="swatch" data-pick="{swatch.name}" aria-pressed="{pressed}">'
+        f'<img src="{picture_uri(swatch.image, SWATCH_PX)}" alt=""><span>{swatch.title}</span>'
+        f"</button>"
+    )
+
+
+def _words_button(chosen: str) -> str:
+    pressed = str(chosen == NONE).lower()
+    return (
+        f'<button type="button" class="swatch" data-pick="{NONE}" aria-pressed="{pressed}">'
+        '<b aria-hidden="true">Aa</b><span>Words only</span></button>'
+    )
+
+
+def show_picture(field: str, picture: Image.Image | None, words: str) -> str:
+    """A place for a picture in which no face has to be."""
+    if picture is None:
+        return upload_label(field, words)
+    return (
+        f'<div class="photo"><img src="{picture_uri(picture)}" alt="The picture you chose"></div>'
+        f"{upload_label(field, 'Another picture', small=True)}"
+    )
+
+
+def show_scene(
+    scene: Image.Image | None, boxes: Sequence[Box], people: Mapping[int, Image.Image]
+) -> str:
+    """The scene with its numbered places; in each, the face that goes there.
+
+    boxes are fractions. people: for the number of a place, from 0, a picture of the face.
+    """
+    background = (
+        f'<img src="{picture_uri(scene)}" alt="">' if scene else '<div class="blank"></div>'
+    )
+    places = "".join(_scene_place(i, box, people.get(i)) for i, box in enumerate(boxes))
+    taken = ", ".join(f"{i + 1}" for i in sorted(people)) or "none yet"
+    label = f"{len(boxes)} places, numbered from left to right; with a face: {taken}"
+    return f'<div class="scene" role="img" aria-label="{label}">{background}{places}</div>'
+
+
+def _scene_place(number: int, box: Box, face: Image.Image | None) -> str:
+    x0, y0, x1, y1 = (100 * edge for edge in box)
+    style = f"left:{x0:.2f}%;top:{y0:.2f}%;width:{x1 - x0:.2f}%;height:{y1 - y0:.2f}%"
+    inside = f'<img src="{picture_uri(face, SWATCH_PX)}" alt="">' if face else ""
+    return f'<div class="place" style="{style}"><span>{number + 1}</span>{inside}</div>'

@@ -1,0 +1,48 @@
+"""The small pieces of HTML that the page is made of; whatever comes from outside is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+from PIL import Image
+
+SHOWN_PX = 640
+
+__all__ = ["SHOWN_PX", "escape", "picture_uri", "png_uri", "problem", "status", "upload_label"]
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG as the address of itself, so that no picture lies on disk or has a public address."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def picture_uri(image: Image.Image, px: int = SHOWN_PX) -> str:
+    """A picture for looking at: at most `px` a side, as WebP, as the address of itself."""
+    small = image.convert("RGB")
+    small.thumbnail((px, px), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=82)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def problem(words: str) -> str:
+    """What is wrong with a field, announced at once by a screen reader; no words, no problem."""
+    return f'<p class="problem" role="alert">{escape(words)}</p>' if words else ""
+
+
+def status(words: str) -> str:
+    """News that a screen reader tells when it has time."""
+    return f'<p class="status" role="status">{escape(words)}</p>'
+
+
+def upload_label(field: str, words: str, *, small: bool = False) -> str:
+    """A place to choose a picture file, or to drop one on; `field` tells it from others."""
+    hint = "" if small else "<small>or drop it here</small>"
+    look = "drop small" if small else "drop"
+    return (
+        f'<label class="{look}">'
+        f'<input type="file" accept="image/*" id="file-{field}" class="unseen">'
+        f"<span>{escape(words)}</span>{hint}</label>"
+    )

@@ -1,0 +1,107 @@
+"""Several people in one picture: numbered places, and who goes where, seen before it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from facestudio.errors import BadRegion, FaceStudioError
+from facestudio.faces.detect import find_faces
+from facestudio.faces.regions import find_regions
+from facestudio.web.drawing import Tab
+from facestudio.web.fields import show_scene
+from facestudio.web.giving import View
+from facestudio.web.markup import problem, upload_label
+from facestudio.web.photos import read_upload, to_identity
+from facestudio.web.problems import FieldProblem, in_words
+from facestudio.web.session import YOU, Session
+from facestudio.web.studio import Plan
+from facestudio.web.wishes import Wishes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL import Image
+
+    from facestudio.errors import Box
+    from facestudio.pipeline.pipeline import FaceStudioPipeline
+
+MAX_PLACES = 4
+OTHERS = ("second", "third", "fourth")
+SIDE_BY_SIDE = 2  # places where no picture says how many
+NOBODY = "Nobody"
+CHOICES = {"Your photo": YOU, **{f"Person {i + 2}": name for i, name in enumerate(OTHERS)}}
+FACE_PX = 120
+
+
+class People(Tab):
+    """Up to four people; the scene is the style picture, or empty places side by side."""
+
+    name = "people"
+    fields = ("scene", "places", *(f"photo-{name}" for name in OTHERS))
+
+    def take_scene(self, session: Session, path: str, folder: Path, chosen: Sequence[str]) -> View:
+        """The scene with its numbered places, or why it has none."""
+        try:
+            scene = read_upload(path, folder)
+            find_places(scene, self.studio.pipe)
+        except FaceStudioError as error:
+            return {"problem:scene": problem(in_words(error))}
+        session.scene = scene
+        return {"problem:scene": "", **self.preview(session, chosen)}
+
+    def drop_scene(self, session: Session, chosen: Sequence[str]) -> View:
+        """The empty places side by side again."""
+        session.scene = None
+        return {"problem:scene": "", **self.preview(session, chosen)}
+
+    def preview(self, session: Session, chosen: Sequence[str]) -> View:
+        """The scene as it would be drawn: in each place the face that is chosen for it."""
+        places = self.places(session)
+        fields = enumerate(_fields(chosen)[: len(places)])
+        photos = {i: session.photos[field] for i, field in fields if field in session.photos}
+        faces = {i: photo.crop(FACE_PX) for i, photo in photos.items()}
+        words = "Another picture with people" if session.scene else "A picture with several people"
+        return {
+            "scene": show_scene(session.scene, places, faces),
+            "scene-upload": upload_label("scene", words, small=True),
+            "problem:places": "",
+            "count:places": len(places),
+        }
+
+    def places(self, session: Session) -> list[Box]:
+        """The boxes, as fractions, in which people can stand, left to right."""
+        if session.scene is not None:
+            return find_places(session.scene, self.studio.pipe)
+        width = 1 / SIDE_BY_SIDE
+        return [(i * width, 0.0, (i + 1) * width, 1.0) for i in range(SIDE_BY_SIDE)]
+
+    def make(self, session: Session, wishes: Wishes, chosen: Sequence[str]) -> Iterator[View]:
+        """Variants of the scene with the people that are chosen for its places."""
+
+        def plan() -> list[Plan]:
+            places = self.places(session)
+            fields = _fields(chosen)[: len(places)]
+            if not any(fields):
+                raise FieldProblem("places", "Choose a person for at least one place.")
+            style = session.scene or session.style_picture()
+            options = wishes.options(style)
+            options["regions"] = [box for box, who in zip(places, fields, strict=True) if who]
+            people = [to_identity(session.photo(who), self.studio.pipe) for who in fields if who]
+            return [Plan(people, options, seed) for seed in wishes.seeds()]
+
+        yield from self.draw(session, plan)
+
+
+def find_places(scene: Image.Image, pipe: FaceStudioPipeline) -> list[Box]:
+    """A box for each face of the scene, MAX_PLACES at most. Raises BadRegion where it has none."""
+    count = min(len(find_faces(scene, pipe.detector)), MAX_PLACES)
+    if count == 0:
+        hint = "choose one in which people look at the camera, or put them side by side"
+        raise BadRegion("no face was found in this picture", hint=hint)
+    return find_regions(scene, pipe.detector, count)
+
+
+def _fields(chosen: Sequence[str]) -> list[str | None]:
+    """For each place the field of the person chosen for it, None for nobody."""
+    return [CHOICES.get(choice) for choice in chosen]
