@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
 
-import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel, MultiControlNetModel, StableDiffusionControlNetPipeline
@@ -15,8 +13,8 @@ from facestudio.encoders.stable_diffusion import WordTokens
 from facestudio.errors import BadModel, BadOption
 from facestudio.pipeline.adapter_files import build_guidance, read_adapter
 from facestudio.pipeline.pipeline import FaceStudioPipeline
+from tests.pipeline.peers import UnknownEncoder, psnr
 from tests.pipeline.sd15_files import TINY, face_weights, make_base, write_adapter
-from tests.pipeline.test_adapters import UnknownEncoder
 
 WORDS = "an ink drawing"
 
@@ -36,7 +34,7 @@ def pipe(base, tmp_path, seeing) -> FaceStudioPipeline:
         scheduler=base.scheduler,
         guidance=build_guidance([read_adapter(path)], unet),
         image_towers=None,
-        identity_encoder=UnknownEncoder(),
+        identity_encoder=UnknownEncoder(TINY.identity_dim),
         detector=seeing(),
         text_towers=WordTokens(base.text_encoder, base.tokenizer),
     )
@@ -72,10 +70,6 @@ def draw_theirs(base, network, pictures, scales):
         width=TINY.px,
         output_type="np",
     ).images[0]
-
-
-def psnr(one: np.ndarray, two: np.ndarray) -> float:
-    return -10 * math.log10(float(np.mean((one - two) ** 2)) + 1e-12)
 
 
 def test_one_network_draws_as_in_diffusers(pipe, base, picture):

@@ -18,6 +18,7 @@ from facestudio.pipeline.origins import read_origins
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.sd15 import Sd15Settings, assemble_sd15
 from tests.pipeline.ldm_file import to_single_file
+from tests.pipeline.peers import UnknownEncoder, make_person
 from tests.pipeline.sd15_files import (
     TINY,
     face_weights,
@@ -27,7 +28,6 @@ from tests.pipeline.sd15_files import (
     style_weights,
     write_adapter,
 )
-from tests.pipeline.test_adapters import UnknownEncoder, make_person
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +110,13 @@ def no_network(monkeypatch):
 def encoder(monkeypatch):
     """An encoder of the face adapter's dimension, in place of a pack of 300 MB."""
     monkeypatch.setattr(
-        "facestudio.pipeline.sd15.load_identity_encoder", lambda _: UnknownEncoder()
+        "facestudio.pipeline.sd15.load_identity_encoder",
+        lambda _: UnknownEncoder(TINY.identity_dim),
     )
     monkeypatch.setattr("facestudio.pipeline.load.save_identity_encoder", lambda *_: None)
     monkeypatch.setattr(
-        "facestudio.pipeline.load.load_identity_encoder", lambda _: UnknownEncoder()
+        "facestudio.pipeline.load.load_identity_encoder",
+        lambda _: UnknownEncoder(TINY.identity_dim),
     )
 
 
@@ -142,7 +144,7 @@ def test_the_papers_way_gives_a_fresh_guidance_layer(settings, tmp_path, picture
     assert (pipe.guidance.style_dim, pipe.guidance.identity_dim) == (12 + 10, TINY.identity_dim)
     assert pipe.guidance.width == TINY.text["hidden_size"]
     assert pipe.image_towers.tower_dims == pipe.text_towers.tower_dims == (12, 10)
-    person = make_person(1)
+    person = make_person(1, TINY.identity_dim)
     drawn = draw(pipe, person, style=picture(1))
     np.testing.assert_array_equal(drawn, draw(made, person, style=picture(1)))
     with pytest.raises(MissingWeights, match="takes no words"):
@@ -163,7 +165,7 @@ def test_adapters_draw_at_once(settings, tmp_path, picture, adapter):
     made = assemble_sd15(replace(settings, adapter=adapter), tmp_path)
     pipe = FaceStudioPipeline.from_pretrained(tmp_path)
     assert isinstance(pipe.guidance, AdapterGuidance)
-    person = None if adapter == "ip-adapter" else make_person(1)
+    person = None if adapter == "ip-adapter" else make_person(1, TINY.identity_dim)
     given = {"prompt": "a hat"} if adapter == "ip-adapter-faceid" else {"style": picture(1)}
     np.testing.assert_array_equal(draw(pipe, person, **given), draw(made, person, **given))
 
@@ -174,7 +176,7 @@ def test_a_single_file_is_the_folder_it_was_made_from(settings, shelf, tmp_path,
     file = replace(settings, base=str(shelf / "base.safetensors"))
     single = assemble_sd15(file, tmp_path / "b", config=shelf / "base")
     given = {"prompt": "a hat", "style": picture(1)}
-    one, two = (draw(pipe, make_person(1), **given) for pipe in (folder, single))
+    one, two = (draw(pipe, make_person(1, TINY.identity_dim), **given) for pipe in (folder, single))
     np.testing.assert_array_equal(one, two)
 
 
