@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from facestudio.errors import BadRegion, MissingFile
+from facestudio.faces.detect import find_faces
 from facestudio.pipeline.request import Request
 from facestudio.pipeline.scene import (
+    Framed,
     frame_picture,
     frame_portrait,
     hide_faces,
@@ -47,7 +49,7 @@ def test_a_frame_of_the_same_size_is_the_picture(picture):
 
 def test_every_face_is_hidden(picture, seeing):
     image = picture(1, 64, 64)
-    hidden = np.asarray(hide_faces(image, seeing(0.25, 0.75), 1.0))
+    hidden = np.asarray(hide_faces(Framed(image), seeing(0.25, 0.75), 1.0))
     assert (hidden[34, 16] == 127).all()
     assert (hidden[34, 48] == 127).all()
     np.testing.assert_array_equal(hidden[2], np.asarray(image)[2])
@@ -55,7 +57,22 @@ def test_every_face_is_hidden(picture, seeing):
 
 def test_a_picture_without_faces_is_used_whole(picture, seeing):
     image = picture(1, 64, 64)
-    assert hide_faces(image, seeing(), 1.0) is image
+    assert hide_faces(Framed(image), seeing(), 1.0) is image
+
+
+def test_faces_that_are_known_are_not_looked_for_again(picture, seeing):
+    nobody, image = seeing(), picture(1, 64, 64)
+    eyes = np.array([[28.0, 28.0], [36.0, 28.0]])
+    hidden = np.asarray(hide_faces(Framed(image, (eyes,)), nobody, 1.0))
+    assert (hidden[32, 32] == 127).all()
+    assert not nobody.seen
+
+
+def test_a_portrait_knows_where_its_faces_are(astronaut, detector):
+    framed = frame_portrait(astronaut, detector, 64)
+    np.testing.assert_allclose(framed.eyes[0], [[48, 60.8], [80, 60.8]], atol=1e-3)
+    found = find_faces(framed.image, detector)[0].eyes
+    np.testing.assert_allclose(found, framed.eyes[0], atol=3)
 
 
 def test_the_style_is_hidden_and_the_canvas_is_not(picture, seeing):
@@ -140,7 +157,7 @@ def test_portrait_models_see_style_pictures_framed_around_the_face(astronaut, de
     request = make_request(style=astronaut)
     whole = read_scene(request, detector, (8, 8), 1.0, portrait=False)
     framed = read_scene(request, detector, (8, 8), 1.0, portrait=True)
-    assert frame_portrait(astronaut, detector, 32).size == (64, 64)
+    assert frame_portrait(astronaut, detector, 32).image.size == (64, 64)
     assert framed.style.size == whole.style.size == (32, 32)
     grey = [(np.asarray(scene.style) == 127).all(-1).mean() for scene in (whole, framed)]
     assert grey[1] > 2 * grey[0]  # the hidden face fills more of the frame

@@ -11,9 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from facestudio.errors import FaceTooSmall, NoFace
-from facestudio.faces.align import align_portrait, hide_face
-from facestudio.faces.detect import Detector, find_face, find_faces
+from facestudio.faces.align import (
+    PORTRAIT_EYE_X,
+    PORTRAIT_EYE_Y,
+    align_points,
+    align_portrait,
+    hide_face,
+)
+from facestudio.faces.detect import MIN_FACE_PX, Detector, find_faces, most_central
 from facestudio.faces.regions import Region, find_regions, regions_to_masks
 from facestudio.images import PictureLike, cover, read_picture
 from facestudio.pipeline.request import Request
@@ -37,6 +42,14 @@ class Scene:
     masks: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class Framed:
+    """A picture cut to the frame, and the eyes (2, 2) of the faces in it where they are known."""
+
+    image: Image.Image
+    eyes: tuple[np.ndarray, ...] | None = None  # None: nobody has looked for faces
+
+
 def read_scene(
     request: Request,
     detector: Detector,
@@ -55,14 +68,15 @@ def read_scene(
         None if source is None else _frame(source, detector, height, width, around_face)
         for source in (request.style, request.image)
     )
-    canvas = style if image is None else image
-    regions = place_people(request, canvas, detector)
+    framed = style if image is None else image
+    regions = place_people(request, framed.image if framed else None, detector)
     masks = None if regions is None else regions_to_masks(regions, *latent_size)
-    if canvas is not None:
-        canvas = cover(canvas, width, height)
-    if style is not None:
-        style = cover(hide_faces(style, detector, hide_margin), width, height)
-    return Scene(style, canvas, regions, masks)
+    return Scene(
+        style=cover(hide_faces(style, detector, hide_margin), width, height) if style else None,
+        canvas=cover(framed.image, width, height) if framed else None,
+        regions=regions,
+        masks=masks,
+    )
 
 
 def place_people(
@@ -79,22 +93,28 @@ def place_people(
 
 def _frame(
     source: PictureLike, detector: Detector, height: int, width: int, around_face: bool
-) -> Image.Image:
-    framed = frame_portrait(source, detector, width) if around_face else None
-    return framed or frame_picture(source, height, width)
+) -> Framed:
+    if not around_face:
+        return Framed(frame_picture(source, height, width))
+    return frame_portrait(source, detector, width) or Framed(
+        frame_picture(source, height, width), eyes=()
+    )
 
 
-def frame_portrait(source: PictureLike, detector: Detector, px: int) -> Image.Image | None:
+def frame_portrait(source: PictureLike, detector: Detector, px: int) -> Framed | None:
     """The picture around its most central face in the portrait layout, None where it shows none.
 
-    Twice `px` a side, so that the face in it is found again.
+    Twice `px` a side, so that what hides a face has a smooth edge.
     """
     image = read_picture(source)
-    try:
-        face = find_face(image, detector, largest=True)
-    except (NoFace, FaceTooSmall):
+    faces = find_faces(image, detector)
+    large = [face for face in faces if min(face.width, face.height) >= MIN_FACE_PX]
+    if not large:
         return None
-    return align_portrait(image, face.eyes, 2 * px)
+    main = most_central(large, image.size)
+    layout = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * 2 * px
+    eyes = tuple(align_points(face.eyes, main.eyes, layout) for face in faces)
+    return Framed(align_portrait(image, main.eyes, 2 * px), eyes)
 
 
 def frame_picture(source: PictureLike, height: int, width: int) -> Image.Image:
@@ -108,12 +128,15 @@ def frame_picture(source: PictureLike, height: int, width: int) -> Image.Image:
     return cover(image, width * times, height * times)
 
 
-def hide_faces(image: Image.Image, detector: Detector, margin: float) -> Image.Image:
-    """The picture with every face that is found painted over; as it is if margin is 0."""
+def hide_faces(framed: Framed, detector: Detector, margin: float) -> Image.Image:
+    """The picture with every face in it painted over; as it is if margin is 0."""
+    image, eyes = framed.image, framed.eyes
     if not margin:
         return image
-    for face in find_faces(image, detector):
-        image = hide_face(image, face.eyes, margin)
+    if eyes is None:
+        eyes = tuple(face.eyes for face in find_faces(image, detector))
+    for own in eyes:
+        image = hide_face(image, own, margin)
     return image
 
 
