@@ -88,10 +88,19 @@ def test_groups_come_from_labels():
     assert groups_of({}) == {}
 
 
+def test_as_many_photos_as_are_wanted(folder):
+    (folder / "ben/2.png").write_bytes(png(20))
+    two, three = (read_people(folder, photos=n) for n in (2, 3))
+    assert [len(person.photos) for person in two] == [2, 2]
+    assert [person.photos[:2] for person in three] == [person.photos for person in two]
+    with pytest.raises(BadOption, match="0 people with 4 photos"):
+        read_people(folder, photos=4)
+
+
 def test_too_few_people_are_refused(tmp_path):
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna/1.png").write_bytes(png(0))
-    with pytest.raises(BadOption, match="0 people with two photos"):
+    with pytest.raises(BadOption, match="0 people with 2 photos"):
         read_people(tmp_path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -219,14 +219,19 @@ def claim_folder(settings: EvaluationSettings, weights: str) -> None:
     wanted |= {each.name: each.what for each in list_conditions(settings)}
     if settings.pairs is not None:
         wanted["pairs"] = to_dict(settings.pairs) | {"n_pairs": None}
-    path = settings.out / MADE_BY
+    claim(settings.out, wanted)
+
+
+def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Add what makes the pictures to what stands in a folder. Raises BadOption if they differ."""
+    path = folder / MADE_BY
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     changed = [name for name in wanted if name in found and found[name] != wanted[name]]
     if changed:
         hint = "choose another out folder, or remove this one"
-        message = f"{settings.out} holds pictures made with another {', '.join(changed)}"
+        message = f"{folder} holds pictures made with another {', '.join(changed)}"
         raise BadOption(message, file=path, hint=hint)
-    write_bytes(path, json.dumps(found | wanted, indent=1).encode())
+    write_bytes(path, json.dumps({**found, **wanted}, indent=1).encode())
 
 
 def weights_mark(pipe: FaceStudioPipeline) -> str:

@@ -24,7 +24,7 @@ AGES = ((18, "under 18"), (36, "18 to 35"), (60, "36 to 59"), (float("inf"), "60
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with two or three photos, as encoded bytes, and the groups they belong to."""
+    """Somebody with two photos or more, as encoded bytes, and the groups they belong to."""
 
     name: str
     photos: tuple[bytes, ...]
@@ -54,23 +54,27 @@ def decode(photo: bytes) -> Image.Image:
         raise NotAPicture(f"a photo of {len(photo)} bytes cannot be read: {error}") from error
 
 
-def read_people(path: Path, half: Half = "all", limit: int | None = None) -> list[Person]:
-    """People with two readable photos or more, at most three kept, ordered by their names' hashes.
+def read_people(
+    path: Path, half: Half = "all", limit: int | None = None, photos: int | None = None
+) -> list[Person]:
+    """People with readable photos in the order of their names' hashes.
 
+    Each with their first `photos`, where None two or three; people with fewer are left out.
     `path` is any source of pictures. A record's `person` says who it is, else the folder does.
     The order has nothing to do with the names, so the first `limit` are a fair choice and a larger
     limit only adds people. Raises BadOption if nobody is left.
     """
-    photos: dict[str, list[RawSample]] = defaultdict(list)
+    found: dict[str, list[RawSample]] = defaultdict(list)
     for item in open_source(path):
         if isinstance(item, RawSample) and item.record.get("kind", "photo") == "photo":
-            photos[_name_of(item)].append(item)
-    chosen = (name for name in sorted(photos, key=_digest) if half in ("all", half_of(name)))
-    made = (_make_person(name, photos[name]) for name in chosen)
+            found[_name_of(item)].append(item)
+    chosen = (name for name in sorted(found, key=_digest) if half in ("all", half_of(name)))
+    least, most = (2, MOST_PHOTOS) if photos is None else (photos, photos)
+    made = (_make_person(name, found[name], least, most) for name in chosen)
     people = list(islice((person for person in made if person is not None), limit))
     if len(people) < 2:
         hint = "give a tar whose JSON names a person, or a folder with a folder a person"
-        message = f"{path}: {len(people)} people with two photos or more; two are wanted"
+        message = f"{path}: {len(people)} people with {least} photos or more; two are wanted"
         raise BadOption(message, file=path, hint=hint)
     return people
 
@@ -108,11 +112,11 @@ def _name_of(sample: RawSample) -> str:
     return str(sample.record.get("person") or sample.key.rpartition("/")[0] or sample.key)
 
 
-def _make_person(name: str, samples: list[RawSample]) -> Person | None:
-    """The person with their first photos that can be read, None with fewer than two."""
+def _make_person(name: str, samples: list[RawSample], least: int, most: int) -> Person | None:
+    """The person with their first `most` photos that can be read, None with fewer than `least`."""
     readable = (each for each in sorted(samples, key=lambda s: s.key) if _opens(each.picture))
-    photos = list(islice(readable, MOST_PHOTOS))
-    if len(photos) < 2:
+    photos = list(islice(readable, most))
+    if len(photos) < least:
         return None
     return Person(name, tuple(each.picture for each in photos), groups_of(photos[0].record))
 

@@ -7,9 +7,10 @@ import pytest
 from facestudio.evaluation.tuning import runs
 from facestudio.evaluation.tuning.settings import PriorSettings, TableSettings, TunedSettings
 from tests.evaluation.conftest import ColourEncoder, SizedDetector, write_people
-from tests.pipeline.conftest import encoder, pipe
+from tests.pipeline.conftest import encoder, picture, pipe, seeing
+from tests.pipeline.test_face_map import mapped
 
-__all__ = ["encoder", "pipe"]  # fixtures of the pipeline's tests
+__all__ = ["encoder", "mapped", "picture", "pipe", "seeing"]  # fixtures of the pipeline's tests
 
 
 @pytest.fixture
@@ -26,16 +27,16 @@ def table_settings(tmp_path) -> TableSettings:
     return TableSettings(
         people=write_people(tmp_path / "people.tar", 10, photos=3),
         out=tmp_path / "out",
-        references=(1, 2),
+        references=(1,),
         n_tuning=2,
-        n_people=3,
+        n_people=2,
         prompt="a man smiling",  # words that the tiny tokenizer knows
         inversion=TunedSettings((0.1,), (1, 2)),
         dreambooth=TunedSettings((1e-3,), (1, 2), batch=1),
-        prior=PriorSettings(pictures=2),
+        prior=PriorSettings(pictures=1),
         recogniser=tmp_path / "recogniser.onnx",
         min_face_px=4,
-        num_inference_steps=2,
+        num_inference_steps=1,
     )
 
 

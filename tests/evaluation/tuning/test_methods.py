@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from PIL import ImageOps
 from torch import Generator
 
-from facestudio.errors import BadModel
-from facestudio.evaluation.tuning import material
+from facestudio.errors import BadModel, MissingWeights
+from facestudio.evaluation.tuning import material, runs
 from facestudio.evaluation.tuning.methods import descend, invert, make_identifier, tune_network
 from facestudio.evaluation.tuning.settings import TunedSettings
-from facestudio.pipeline.conditions import tell_people
+from facestudio.pipeline import conditions
+from facestudio.pipeline.conditions import make_context
+from facestudio.pipeline.request import Request
+from facestudio.pipeline.scene import Scene
+from tests.pipeline.conftest import make_identity
 
 TUNED = TunedSettings((0.1,), (2, 4))
 
@@ -20,13 +25,6 @@ TUNED = TunedSettings((0.1,), (2, 4))
 @pytest.fixture
 def photos(pipe, picture):
     return material.encode_photos(pipe, [picture(3)])
-
-
-@pytest.fixture
-def picture():
-    from tests.pipeline.conftest import make_picture
-
-    return make_picture
 
 
 def weights_of(network):
@@ -121,15 +119,37 @@ def test_stops_come_in_their_order_with_rising_seconds():
 # --- what both are made of -----------------------------------------------------------------------
 
 
-def test_guidance_is_the_pipelines_own(base, pipe, encoder):
-    from tests.pipeline.conftest import make_identity
+def own_context(pipe, person, prompt):
+    """What the pipeline itself makes of a person and words, without cfg."""
+    request = Request(people=(person,), prompt=prompt, alpha=0.0, height=32, width=32)
+    with torch.no_grad():
+        return make_context(pipe, request, [person], Scene(None, None, None, None), [seeded()])
 
-    anna = make_identity(encoder, 1)
-    e_f, maps = tell_people([anna], pipe)
-    context = material.guide(pipe, base.styles[:2], torch.from_numpy(anna.embedding).expand(2, -1))
-    assert torch.equal(context.tokens[:, 0], pipe.guidance(base.styles[:2], e_f.expand(2, -1)))
-    assert maps is None
-    assert context.face_map is None
+
+@pytest.mark.parametrize("kind", ["pipe", "mapped"])
+def test_guidance_is_the_pipelines_own(kind, request, monkeypatch):
+    pipe = request.getfixturevalue(kind)
+    anna, styles = make_identity(pipe.identity_encoder, 1), torch.randn(1, 8, generator=seeded())
+    monkeypatch.setattr(conditions, "imagine", lambda *given: styles)
+    wanted = own_context(pipe, anna, "a man")
+    context = material.guide(pipe, styles, torch.from_numpy(anna.embedding)[None])
+    assert torch.equal(context.tokens, wanted.tokens)
+    if kind == "pipe":
+        assert context.face_map is None
+    else:
+        assert torch.equal(context.face_map, wanted.face_map)
+
+
+def test_inversion_seeks_the_face_map_too(mapped, table_settings, picture):
+    table_settings.out.mkdir()
+    base = runs.make_base(table_settings, mapped, {"num_inference_steps": 1})
+    photos = material.encode_photos(mapped, [picture(3)])
+    (fitted,) = invert(base, photos, TunedSettings((0.1,), (1,)), 0.1, seeded())
+    _, maps = conditions.tell_people([fitted.identity], mapped)
+    assert maps.any()
+    drawn = [mapped(who, "a man", seed=0, output_type="pt").images
+             for who in (fitted.identity, None)]  # fmt: skip
+    assert not torch.equal(*drawn)
 
 
 def test_the_loss_of_a_perfect_prediction_is_zero(base, photos, monkeypatch):
@@ -161,12 +181,20 @@ def test_targets_by_prediction_type(pipe, kind):
 def test_a_scheduler_without_betas_is_refused(pipe):
     pipe.scheduler = FlowMatchEulerDiscreteScheduler()
     with pytest.raises(BadModel, match="FlowMatch"):
-        material.training_scheduler(pipe)
+        material.check_base(pipe)
+
+
+def test_models_of_another_kind_are_refused(pipe):
+    material.check_base(pipe)
+    pipe.text_towers = None
+    with pytest.raises(MissingWeights, match="takes words"):
+        material.check_base(pipe)
+    pipe.guidance = torch.nn.Linear(1, 1)
+    with pytest.raises(BadModel, match="this one has Linear"):
+        material.check_base(pipe)
 
 
 def test_photos_are_seen_both_ways_round(pipe, picture):
-    from PIL import ImageOps
-
     photo = picture(5)
     latents = material.encode_photos(pipe, [photo])
     assert latents.shape == (2, pipe.codec.channels, 8, 8)

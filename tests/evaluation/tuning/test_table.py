@@ -9,9 +9,8 @@ import pytest
 
 from facestudio.errors import BadOption, MissingFile
 from facestudio.evaluation import tuning
-from facestudio.evaluation.people import half_of
+from facestudio.evaluation.people import read_people
 from facestudio.evaluation.tuning import make_table, runs
-from facestudio.evaluation.tuning.albums import read_albums
 from facestudio.evaluation.tuning.page import Choice, Trial
 from facestudio.evaluation.tuning.settings import (
     PriorSettings,
@@ -20,7 +19,6 @@ from facestudio.evaluation.tuning.settings import (
     check_table_settings,
 )
 from facestudio.settings import load_settings, to_toml
-from tests.evaluation.conftest import photo
 
 METHODS = ["style", "style", "words", "words", "style-nobody", "words-nobody",
            "inversion", "inversion", "dreambooth", "dreambooth"]  # fmt: skip
@@ -38,15 +36,15 @@ def run(table_settings, pipe, judged_by_colour):
 
 def test_every_row_has_its_figures(run, table_settings):
     seen = []
-    table = run(lambda done, total: seen.append((done, total)))
+    table = run(lambda done, total: seen.append((done, total)), references=(1, 2))
     assert [row.method for row in table.rows] == METHODS
     assert [row.references for row in table.rows] == [1, 2, 1, 2, 1, 1, 1, 2, 1, 2]
-    assert all(row.reference.n == 3 and row.with_face.mean == 1 for row in table.rows)
+    assert all(row.reference.n == 2 and row.with_face.mean == 1 for row in table.rows)
     assert all(row.seconds.picture > 0 for row in table.rows)
     assert all(row.seconds.setup > 0 for row in table.rows if "nobody" not in row.method)
-    assert (table.people.evaluated, table.tuning.evaluated) == (3, 2)
+    assert (table.people.evaluated, table.tuning.evaluated) == (2, 2)
     assert table.real["independent"].same.mean > 0.9
-    assert seen == [(i, 38) for i in range(1, 39)]
+    assert seen == [(i, 28) for i in range(1, 29)]
     written = json.loads((table_settings.out / "report.json").read_text("utf-8"))
     assert written == json.loads(json.dumps(table.to_dict()))
     assert {"best", "at_the_end"} <= written["choices"][0].keys()
@@ -58,18 +56,18 @@ def test_the_page_names_what_was_chosen(run, table_settings):
     best = table.choices[0].best
     assert f"| Textual Inversion, {best.iterations} iterations at 0.1 | 1 |" in page
     assert "| this model without identity, words |  |" in page
-    assert "DreamBooth, references: 2." in page
+    assert "DreamBooth, references: 1." in page
     assert (table_settings.out / "sheets/sheet-00.jpg").exists()
 
 
 def test_pictures_like_the_person_are_told_from_others(run, monkeypatch):
     """A method that hands back the first photo scores 1 with one reference, less with two."""
 
-    def copying(self, recipe, album):
-        yield runs.Drawn(album.picture(0), 0, 0.5, 0.25)
+    def copying(self, recipe, person):
+        yield runs.Drawn(person.reference, 0, 0.5, 0.25)
 
     monkeypatch.setattr(runs.Bench, "_own", copying)
-    one, two = run().rows[:2]
+    one, two = run(references=(1, 2)).rows[:2]
     assert one.reference.mean == pytest.approx(1, abs=1e-3)
     assert one.other.mean < two.reference.mean < 1
     assert one.rank1_other.mean == 1
@@ -102,7 +100,7 @@ def test_a_stopped_run_goes_on_and_draws_the_same(run, table_settings, monkeypat
 
 
 def test_more_people_and_iterations_add_to_those_before(run, table_settings):
-    run(n_people=2)
+    run()
     kept = {path: path.stat().st_mtime_ns
             for path in (table_settings.out / "report/style-1").glob("*.png")}  # fmt: skip
     table = run(n_people=3, inversion=TunedSettings((0.1,), (1, 2, 3)))
@@ -133,13 +131,13 @@ def test_the_style_is_the_first_photo_and_the_last_is_never_shown(table_settings
             calls.append((identity, options))
             return type("Output", (), {"images": ["picture"]})
 
-    album = read_albums(table_settings.people, "report", 3, 2)[0]
+    person = read_people(table_settings.people, "report", 2, 3)[0]
     bench = runs.Bench(table_settings, Recorder(), {})
     for method in ("style", "words", "style-nobody"):
-        next(bench._own(runs.Recipe(method, 2), album))
-    (person, by_style), (_, by_words), (nobody, _) = calls
-    assert len(person) == 2
-    assert by_style["style"].tobytes() == album.picture(0).tobytes()
+        next(bench._own(runs.Recipe(method, 2), person))
+    (photos, by_style), (_, by_words), (nobody, _) = calls
+    assert len(photos) == 2
+    assert by_style["style"].tobytes() == person.reference.tobytes()
     assert "prompt" not in by_style
     assert by_words["prompt"] == "a man smiling"
     assert nobody is None
@@ -155,23 +153,6 @@ def test_the_best_trial_is_the_most_alike_and_then_the_shortest():
     assert choice.best == Trial(2, 10, 0.5)
     assert not choice.at_the_end
     assert Choice("inversion", 1, trials[:2]).at_the_end
-
-
-def test_albums_share_nobody_and_come_whole(table_settings):
-    halves = [read_albums(table_settings.people, half, 3, 10) for half in ("tune", "report")]
-    names = [[album.name for album in albums] for albums in halves]
-    assert sorted(names[0] + names[1]) == [f"p{i}" for i in range(10)]
-    assert all(half_of(name) == "tune" for name in names[0])
-    first = halves[0][0]
-    assert first.picture(2).tobytes() == photo(int(first.name[1:]), 2).tobytes()
-    assert [album.name for album in read_albums(table_settings.people, "tune", 3, 2)] == names[0][
-        :2
-    ]
-
-
-def test_people_with_too_few_photos_are_refused(table_settings):
-    with pytest.raises(BadOption, match="0 people of the half 'report' with 4 photos"):
-        read_albums(table_settings.people, "report", 4, 10)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from PIL import Image, ImageOps
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from facestudio.errors import BadModel
+from facestudio.errors import BadModel, MissingWeights
 from facestudio.guidance.attention import GuidanceContext
 from facestudio.guidance.face_map import lay_out
+from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.pipeline.conditions import imagine, split_embeddings
 from facestudio.pipeline.denoise import predict
 from facestudio.pipeline.pipeline import FaceStudioPipeline
@@ -48,7 +49,7 @@ class Base:
 
 
 def imagine_styles(pipe: FaceStudioPipeline, prompt: str, seed: int) -> Tensor:
-    """e_T (STYLE_DRAWS, style_dim) of the prompt. Raises MissingWeights: no words."""
+    """e_T (STYLE_DRAWS, style_dim) of the prompt."""
     generators = [Generator().manual_seed(seed + i) for i in range(STYLE_DRAWS)]
     with torch.no_grad():
         return imagine(pipe, prompt, generators)
@@ -60,6 +61,18 @@ def training_scheduler(pipe: FaceStudioPipeline) -> DDPMScheduler:
         kind = type(pipe.scheduler).__name__
         raise BadModel(f"the scheduler {kind} has no betas; methods are tuned by DDPM's loss")
     return DDPMScheduler.from_config(pipe.scheduler.config)
+
+
+def check_base(pipe: FaceStudioPipeline) -> None:
+    """Raise BadModel or MissingWeights for a model on which no method can be tuned."""
+    if not isinstance(pipe.guidance, HybridGuidance):
+        kind = type(pipe.guidance).__name__
+        raise BadModel(f"methods are tuned on a model of HybridGuidance; this one has {kind}")
+    if pipe.text_towers is None or pipe.image_towers is None:
+        wanted = "takes words" if pipe.text_towers is None else "takes style pictures"
+        hint = "choose another model for the table"
+        raise MissingWeights(f"the table needs a model that {wanted}", hint=hint)
+    training_scheduler(pipe)
 
 
 def draw_nobody(

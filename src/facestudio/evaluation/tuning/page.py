@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from facestudio.evaluation.measures import Estimate, RealPairs
+from facestudio.evaluation.report import PeopleCount
 from facestudio.evaluation.tables import markdown_table, share, show
-from facestudio.evaluation.tuning.albums import AlbumCount
 from facestudio.images import write_bytes
 from facestudio.settings import to_dict
 
@@ -85,8 +85,8 @@ class Table:
     settings: dict[str, Any]
     encoder: str
     recogniser: str | None
-    people: AlbumCount
-    tuning: AlbumCount
+    people: PeopleCount
+    tuning: PeopleCount
     real: dict[str, RealPairs]
     rows: tuple[Row, ...]
     choices: tuple[Choice, ...]

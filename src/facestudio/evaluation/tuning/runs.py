@@ -20,10 +20,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 
-from facestudio.errors import BadOption
-from facestudio.evaluation.outputs import file_name, seed_of, weights_mark
+from facestudio.evaluation.outputs import claim, file_name, seed_of, weights_mark
+from facestudio.evaluation.people import Person, decode
 from facestudio.evaluation.settings import Half
-from facestudio.evaluation.tuning.albums import Album
 from facestudio.evaluation.tuning.material import (
     Base,
     draw_nobody,
@@ -38,7 +37,7 @@ from facestudio.images import read_picture, write_bytes, write_picture
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.settings import to_dict
 
-MADE_BY, NOBODY = "made_by.json", "nobody.safetensors"
+NOBODY = "nobody.safetensors"
 UNDECIDING = (  # settings that change no picture
     "out", "n_tuning", "n_people", "references", "recogniser", "recogniser_range", "detector",
     "min_face_px", "against", "near", "false_accepts", "inversion", "dreambooth",
@@ -89,7 +88,7 @@ class Bench:
     @classmethod
     def of(cls, settings: TableSettings, pipe: FaceStudioPipeline) -> Bench:
         """A bench over the out folder. Raises BadOption if other settings filled it."""
-        claim(settings, pipe)
+        claim(settings.out, deciding(settings, pipe))
         return cls(settings, pipe, {})
 
     @property
@@ -108,37 +107,43 @@ class Bench:
             "guidance_scale": settings.guidance_scale,
         }
 
-    def draw(self, half: Half, recipe: Recipe, album: Album) -> Made:
+    def draw(self, half: Half, recipe: Recipe, person: Person) -> Made:
         """The model's own picture of a person."""
         folder = self.settings.out / half / recipe.name
-        (made,) = keep(folder, album.name, [0], lambda: self._own(recipe, album))
+        (made,) = keep(folder, person.name, [0], lambda: self._own(recipe, person))
         return made
 
     def tune(
-        self, half: Half, recipe: Recipe, album: Album, iterations: tuple[int, ...]
+        self, half: Half, recipe: Recipe, person: Person, iterations: tuple[int, ...]
     ) -> list[Made]:
         """A tuned method's pictures of a person, one after each number of iterations."""
         folder = self.settings.out / half / recipe.name
-        return keep(folder, album.name, iterations, lambda: self._tuned(recipe, album, iterations))
+        return keep(
+            folder, person.name, iterations, lambda: self._tuned(recipe, person, iterations)
+        )
 
-    def _own(self, recipe: Recipe, album: Album) -> Iterator[Drawn]:
-        photos = album.pictures(recipe.references)
+    def _own(self, recipe: Recipe, person: Person) -> Iterator[Drawn]:
+        photos = photos_of(person, recipe.references)
         started = time.perf_counter()
         nobody = recipe.method.endswith("-nobody")
-        person = None if nobody else identify(self.pipe, photos)
+        identity = None if nobody else identify(self.pipe, photos)
         setup_s = time.perf_counter() - started
         by_style = recipe.method.startswith("style")
         asked = {"style": photos[0]} if by_style else {"prompt": self.settings.prompt}
-        yield self._draw(self.pipe, person, album, asked, 0, setup_s)
+        yield self._draw(self.pipe, identity, person, asked, 0, setup_s)
 
-    def _tuned(self, recipe: Recipe, album: Album, iterations: tuple[int, ...]) -> Iterator[Drawn]:
-        photos, base = album.pictures(recipe.references), self.base
+    def _tuned(
+        self, recipe: Recipe, person: Person, iterations: tuple[int, ...]
+    ) -> Iterator[Drawn]:
+        photos, base = photos_of(person, recipe.references), self.base
         started = time.perf_counter()
         latents = encode_photos(self.pipe, photos)
         before = time.perf_counter() - started
-        for fitted in self._fit(base, recipe, latents, iterations, album.name):
+        for fitted in self._fit(base, recipe, latents, iterations, person.name):
             asked, setup_s = {"prompt": self.settings.prompt}, before + fitted.seconds
-            yield self._draw(fitted.pipe, fitted.identity, album, asked, fitted.iterations, setup_s)
+            yield self._draw(
+                fitted.pipe, fitted.identity, person, asked, fitted.iterations, setup_s
+            )
 
     def _fit(
         self, base: Base, recipe: Recipe, latents: Tensor, iterations: tuple[int, ...], name: str
@@ -155,15 +160,15 @@ class Bench:
     def _draw(
         self,
         pipe: FaceStudioPipeline,
-        person: Identity | None,
-        album: Album,
+        identity: Identity | None,
+        person: Person,
         asked: dict[str, Any],
         iterations: int,
         setup_s: float,
     ) -> Drawn:
         started = time.perf_counter()
-        seed = seed_of(album.name, self.settings.seed)
-        picture = pipe(person, **asked, **self.options, seed=seed).images[0]
+        seed = seed_of(person.name, self.settings.seed)
+        picture = pipe(identity, **asked, **self.options, seed=seed).images[0]
         return Drawn(picture, iterations, setup_s, time.perf_counter() - started)
 
 
@@ -180,6 +185,11 @@ class Drawn:
 def identify(pipe: FaceStudioPipeline, photos: Iterable[Image.Image]) -> Identity:
     """The identity in photos that may show bystanders too."""
     return pipe.identity(*photos, largest=True)
+
+
+def photos_of(person: Person, count: int) -> list[Image.Image]:
+    """A person's first photos: what a method is given."""
+    return [decode(photo) for photo in person.photos[:count]]
 
 
 def make_base(settings: TableSettings, pipe: FaceStudioPipeline, options: dict[str, Any]) -> Base:
@@ -214,18 +224,8 @@ def _picture_path(folder: Path, stem: str, iterations: int) -> Path:
     return folder / (f"{stem}-{iterations}.png" if iterations else f"{stem}.png")
 
 
-def claim(settings: TableSettings, pipe: FaceStudioPipeline) -> None:
-    """Write down what makes the pictures in the out folder, or compare with what stands there."""
-    wanted: dict[str, Any] = {"weights": weights_mark(pipe)}
-    wanted |= {name: value for name, value in to_dict(settings).items() if name not in UNDECIDING}
-    wanted |= {f"{name}.batch": getattr(settings, name).batch for name in (INVERSION, DREAMBOOTH)}
-    path = settings.out / MADE_BY
-    if not path.exists():
-        write_bytes(path, json.dumps(wanted, indent=1).encode())
-        return
-    found = json.loads(path.read_text("utf-8"))
-    changed = [name for name in wanted if found.get(name) != wanted[name]]
-    if changed:
-        message = f"{settings.out} holds pictures made with another {', '.join(changed)}"
-        hint = "choose another out folder, or remove this one"
-        raise BadOption(message, file=path, hint=hint)
+def deciding(settings: TableSettings, pipe: FaceStudioPipeline) -> dict[str, Any]:
+    """What makes the pictures in the out folder what they are."""
+    same = {name: value for name, value in to_dict(settings).items() if name not in UNDECIDING}
+    batches = {f"{name}.batch": getattr(settings, name).batch for name in (INVERSION, DREAMBOOTH)}
+    return {"weights": weights_mark(pipe), **same, **batches}

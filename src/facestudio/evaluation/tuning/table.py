@@ -16,11 +16,21 @@ from facestudio.evaluation.judges import OWN, Judges, Vectors, load_judges
 from facestudio.evaluation.measures import estimate, hits, judge_photos
 from facestudio.evaluation.near import near_training
 from facestudio.evaluation.outputs import Progress, open_folder
+from facestudio.evaluation.people import Person, decode, read_people
+from facestudio.evaluation.report import PeopleCount
 from facestudio.evaluation.settings import Half
 from facestudio.evaluation.sheets import write_sheets
-from facestudio.evaluation.tuning.albums import Album, AlbumCount, read_albums
+from facestudio.evaluation.tuning.material import check_base
 from facestudio.evaluation.tuning.page import Choice, Row, Seconds, Table, Trial
-from facestudio.evaluation.tuning.runs import DREAMBOOTH, INVERSION, Bench, Made, Recipe, identify
+from facestudio.evaluation.tuning.runs import (
+    DREAMBOOTH,
+    INVERSION,
+    Bench,
+    Made,
+    Recipe,
+    identify,
+    photos_of,
+)
 from facestudio.evaluation.tuning.settings import (
     TableSettings,
     TunedSettings,
@@ -39,9 +49,9 @@ SHOWN = 12
 class Crowd:
     """The people of a half and who is in each of their photos: one Vectors a photo's number."""
 
-    albums: list[Album]
+    people: list[Person]
     photos: list[Vectors]
-    count: AlbumCount
+    count: PeopleCount
 
 
 def make_table(
@@ -57,6 +67,7 @@ def make_table(
     check_table_settings(settings)
     open_folder(settings.out)
     pipe = pipe or FaceStudioPipeline.from_pretrained(settings.model)
+    check_base(pipe)
     judges = load_judges(settings.judging("report"), pipe)
     tuning, reporting = (gather(settings, judges, pipe, half) for half in ("tune", "report"))
     bench = Bench.of(settings, pipe)
@@ -76,27 +87,27 @@ def gather(settings: TableSettings, judges: Judges, pipe: FaceStudioPipeline, ha
     """The people of a half with a face in every photo, none near to the training data."""
     wanted = settings.judging(half).n_people
     assert wanted is not None
-    albums = read_albums(settings.people, half, settings.n_photos, wanted)
+    people = read_people(settings.people, half, wanted, settings.n_photos)
     photos = [
-        judges.look(album.picture(number) for album in albums)
+        judges.look(decode(person.photos[number]) for person in people)
         for number in range(settings.n_photos)
     ]
     seen = np.all([vectors.seen for vectors in photos], axis=0)
-    usable = seen & [identifiable(pipe, album, max(settings.references)) for album in albums]
+    usable = seen & [identifiable(pipe, person, max(settings.references)) for person in people]
     own = [vectors.own for vectors in photos]
     near = near_training(settings.against, judges.own, own, settings.near)
     kept = np.flatnonzero(usable & ~near)
     left_out = int((~usable).sum()), int((usable & near).sum())
-    count = AlbumCount(len(albums), *left_out, len(kept))
+    count = PeopleCount(len(people), *left_out, len(kept))
     if len(kept) < 2:
         raise BadOption(f"{settings.people}: nobody is left of the half {half!r} of {count}")
-    return Crowd([albums[i] for i in kept], [vectors[kept] for vectors in photos], count)
+    return Crowd([people[i] for i in kept], [vectors[kept] for vectors in photos], count)
 
 
-def identifiable(pipe: FaceStudioPipeline, album: Album, references: int) -> bool:
+def identifiable(pipe: FaceStudioPipeline, person: Person, references: int) -> bool:
     """Whether the model finds a face in every photo that it is given."""
     try:
-        identify(pipe, album.pictures(references))
+        identify(pipe, photos_of(person, references))
     except PictureError:
         return False
     return True
@@ -109,7 +120,7 @@ def count_runs(settings: TableSettings, tuning: Crowd, reporting: Crowd) -> int:
         tuned: TunedSettings = getattr(settings, method)
         rates += len(tuned.learning_rates)
     rows = len(OWN_METHODS) * (references + 1) + len(TUNED_METHODS) * references
-    return rates * references * len(tuning.albums) + rows * len(reporting.albums)
+    return rates * references * len(tuning.people) + rows * len(reporting.people)
 
 
 def counter(total: int, on_progress: Progress | None) -> Callable[[], None]:
@@ -138,8 +149,8 @@ def choose(
     for rate in tuned.learning_rates:
         recipe = Recipe(method, references, rate)
         made = [
-            bench.tune("tune", recipe, album, tuned.iterations)
-            for album in told(report, crowd.albums)
+            bench.tune("tune", recipe, person, tuned.iterations)
+            for person in told(report, crowd.people)
         ]
         for number, iterations in enumerate(tuned.iterations):
             outputs = judges.look(each[number].read() for each in made)
@@ -154,24 +165,23 @@ def make_rows(
     """Every row's pictures, one a person: the model's own first, then the tuned methods'."""
     rows = []
     for recipe in own_recipes(bench.settings):
-        rows.append(
-            (recipe, list(told(report, (bench.draw("report", recipe, a) for a in crowd.albums))))
-        )
+        made = [bench.draw("report", recipe, person) for person in told(report, crowd.people)]
+        rows.append((recipe, made))
     for choice in choices:
         best = choice.best
         recipe = Recipe(choice.method, choice.references, best.rate)
         made = [
-            bench.tune("report", recipe, album, (best.iterations,))[0]
-            for album in told(report, crowd.albums)
+            bench.tune("report", recipe, person, (best.iterations,))[0]
+            for person in told(report, crowd.people)
         ]
         rows.append((recipe, made))
     return rows
 
 
-def told(report: Callable[[], None], albums: Sequence[Album]) -> Iterator[Album]:
+def told(report: Callable[[], None], people: Sequence[Person]) -> Iterator[Person]:
     """The same people, each reported once its turn is over."""
-    for album in albums:
-        yield album
+    for person in people:
+        yield person
         report()
 
 
@@ -185,7 +195,7 @@ def judge_table(
     settings: TableSettings,
     judges: Judges,
     crowd: Crowd,
-    tuning: AlbumCount,
+    tuning: PeopleCount,
     made: Sequence[tuple[Recipe, list[Made]]],
     choices: Sequence[Choice],
 ) -> Table:
@@ -248,10 +258,10 @@ def draw_sheet(
     settings: TableSettings, crowd: Crowd, made: Sequence[tuple[Recipe, list[Made]]]
 ) -> None:
     """Write a sheet of the first people: photo, photo never shown, every row's picture."""
-    shown = crowd.albums[:SHOWN]
+    shown = crowd.people[:SHOWN]
     columns = [
-        ("reference", [album.picture(0) for album in shown]),
-        ("other photo", [album.picture(-1) for album in shown]),
+        ("reference", [person.reference for person in shown]),
+        ("other photo", [decode(person.photos[-1]) for person in shown]),
     ]
     columns += [(recipe.name, [each.read() for each in row[:SHOWN]]) for recipe, row in made]
     write_sheets(settings.out / "sheets", columns)
