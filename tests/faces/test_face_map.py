@@ -9,7 +9,7 @@ import torch
 from facestudio.codec.patch import PatchCodec
 from facestudio.errors import BadModel
 from facestudio.faces.align import align_face, align_portrait, face_mask, portrait_face_cells
-from facestudio.faces.embed import DlibEncoder, encoder_id
+from facestudio.faces.embed import DlibEncoder, encoder_id, recogniser_id
 from facestudio.faces.encoder_folder import read_description
 from facestudio.faces.face_map import FaceMapper
 from facestudio.faces.identity import Identity
@@ -110,6 +110,10 @@ def test_folder_round_trip(encoder, tmp_path, rng):
 def test_another_map_is_another_encoder(encoder, mapper):
     torch.nn.init.normal_(mapper.last.weight)
     assert encoder_id(MappedEncoder(DlibEncoder(), mapper)) != encoder_id(encoder)
+
+
+def test_the_recogniser_is_the_same_with_and_without_a_map(encoder):
+    assert recogniser_id(encoder) == recogniser_id(DlibEncoder()) == encoder_id(DlibEncoder())
 
 
 def test_half_stored_weights_are_the_same_encoder(encoder, mapper):

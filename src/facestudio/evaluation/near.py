@@ -10,7 +10,7 @@ import numpy as np
 from facestudio.data.shards import PreparedSet
 from facestudio.errors import EncoderMismatch
 from facestudio.evaluation.measures import Scale
-from facestudio.faces.embed import IdentityEncoder, encoder_id
+from facestudio.faces.embed import IdentityEncoder, recogniser_id
 
 CHUNK = 4096
 
@@ -47,7 +47,7 @@ def closest(known: np.ndarray, photos: Sequence[np.ndarray], scale: Scale) -> np
 
 
 def _check_encoder(prepared: PreparedSet, encoder: IdentityEncoder, folder: Path) -> None:
-    wanted, given = encoder_id(encoder), prepared.info.get("encoder")
+    wanted, given = recogniser_id(encoder), prepared.info.get("encoder")
     if given != wanted:
         hint = "prepare the set with the model's encoder to compare people"
         raise EncoderMismatch(

@@ -35,6 +35,7 @@ __all__ = [
     "NetworkEncoder",
     "OnnxEncoder",
     "encoder_id",
+    "recogniser_id",
 ]
 
 BATCH = 32
@@ -58,6 +59,11 @@ class IdentityEncoder(Protocol):
 def encoder_id(encoder: IdentityEncoder) -> str:
     """`name@version`: identities fit together only if this is the same."""
     return f"{encoder.name}@{encoder.version}"
+
+
+def recogniser_id(encoder: IdentityEncoder) -> str:
+    """`name@version` of what the first `compare_dim` numbers come from, with or without a map."""
+    return encoder_id(getattr(encoder, "inner", encoder))
 
 
 class DlibEncoder:
