@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from facestudio.images import read_metadata
+
 
 @pytest.fixture
 def add(cli, model):
@@ -24,7 +26,11 @@ def test_from_adding_to_removing(add, cli, astronaut):
 
 def test_json_forms(add, cli, astronaut):
     person = add("anna", astronaut, "--json").json["identity"]
-    assert set(person) == {"name", "photos", "encoder", "numbers", "path"}
+    assert set(person) == {
+        "name", "photos", "encoder", "numbers", "path",
+        "preview", "lowest_similarity", "qualities", "warnings",
+    }  # fmt: skip
+    assert set(person["qualities"][0]) == {"face_px", "sharpness", "turn"}
     assert (person["name"], person["photos"], person["encoder"]) == ("anna", 1, "tiny@1")
     assert cli("identity", "list", "--json").json["identities"] == [person]
     assert cli("identity", "show", "anna", "--json").json["identity"] == person
@@ -51,6 +57,24 @@ def test_a_name_is_taken_once(add, astronaut):
 def test_names_that_are_none(add, astronaut, name):
     answer = add(name, astronaut, "--json")
     assert (answer.code, answer.json["error"]["code"]) == (2, "bad_option")
+
+
+def test_the_preview_is_generated_and_can_be_seen(add, cli, astronaut):
+    assert add("anna", astronaut).code == 0
+    assert cli("identity", "show", "anna", "--preview", "anna.png").code == 0
+    assert read_metadata("anna.png") == {"generated": True}
+    assert add("ben", astronaut, "--no-preview", "--json").json["identity"]["preview"] is False
+    answer = cli("identity", "show", "ben", "--preview", "ben.png", "--json")
+    assert (answer.code, answer.json["error"]["code"]) == (2, "bad_option")
+    assert not Path("ben.png").exists()
+
+
+def test_photos_of_two_people_warn(add, cli, astronaut, monkeypatch):
+    monkeypatch.setattr("facestudio.identities.profile.STRANGERS", 1.1)
+    done = add("anna", astronaut, astronaut, "--no-preview")
+    assert done.code == 0
+    assert "warning: photos 1 and 2 look like two people (similarity 1.00" in done.err
+    assert "two people" in cli("identity", "show", "anna", "--json").json["identity"]["warnings"][0]
 
 
 @pytest.mark.parametrize("verb", ["show", "remove"])

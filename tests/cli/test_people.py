@@ -10,6 +10,7 @@ from facestudio.cli.people import (
     Mix,
     Placed,
     check_people,
+    parse_faces,
     parse_mix,
     parse_person,
     picture_paths,
@@ -35,6 +36,28 @@ def test_mix_is_a_photo_and_a_share(text, mix):
 def test_mix_without_a_share_is_refused(text):
     with pytest.raises(BadOption, match="--mix"):
         parse_mix(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "first", "others"),
+    [
+        (["@anna"], "@anna", []),
+        (["@anna:0.7", "@ben:0.3"], "@anna", [Mix("@ben", 0.3)]),
+        (["@anna:2", "@ben:1", "c.jpg:1"], "@anna", [Mix("@ben", 0.25), Mix("c.jpg", 0.25)]),
+        (["@anna", r"C:\ben.jpg"], "@anna", [Mix(r"C:\ben.jpg", 0.5)]),
+        (["a:b.jpg:1"], "a:b.jpg", []),
+    ],
+)
+def test_faces_are_mixed_by_their_shares(texts, first, others):
+    assert parse_faces(texts) == ([first], others)
+
+
+@pytest.mark.parametrize(
+    "texts", [["@a:0.7", "@b"], ["@a:-1", "@b:2"], ["@a:0"], ["@a:nan"], ["@a:inf", "@b:1"]]
+)
+def test_shares_that_are_none_are_refused(texts):
+    with pytest.raises(BadOption, match="--face"):
+        parse_faces(texts)
 
 
 @pytest.mark.parametrize("text", ["ben.jpg", "@ben", r"C:\ben.jpg", "a:b.jpg"])

@@ -5,14 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facestudio.errors import BadOption
+from facestudio.errors import BadOption, EncoderMismatch
 from facestudio.faces.identity import Identity
-from facestudio.identities.store import IdentityStore, user_folder
-
-
-@pytest.fixture
-def store(tmp_path) -> IdentityStore:
-    return IdentityStore(tmp_path / "people")
+from facestudio.faces.quality import Quality
+from facestudio.identities.profile import Profile
+from facestudio.identities.store import user_folder
 
 
 @pytest.fixture
@@ -26,6 +23,22 @@ def test_saved_and_read_back(store, anna):
     found = store.load("anna")
     np.testing.assert_array_equal(found.embedding, anna.embedding)
     assert found.encoder == anna.encoder
+
+
+def test_a_whole_profile_is_kept(store, anna):
+    store.add("anna", Profile(anna, (Quality(90.0, 0.5, 0.25),)))
+    assert store.load_profile("anna").qualities == (Quality(90.0, 0.5, 0.25),)
+    np.testing.assert_array_equal(store.load("anna").embedding, anna.embedding)
+    with pytest.raises(BadOption, match="ben"):
+        store.load_profile("ben")
+
+
+def test_a_person_of_another_encoder_is_refused_by_name(store, anna):
+    store.add("anna", anna)
+    assert store.load("anna", "tiny@1").encoder == "tiny@1"
+    with pytest.raises(EncoderMismatch, match="anna was saved with the encoder tiny@1") as caught:
+        store.load("anna", "tiny@2")
+    assert "identity add anna" in caught.value.hint
 
 
 def test_names_in_order_and_nothing_else(store, anna):

@@ -14,7 +14,7 @@ from facestudio.cli.console import print_json, print_table
 from facestudio.cli.exits import saying_what_is_kept
 from facestudio.cli.gallery import Call, Gallery, fill_gallery
 from facestudio.cli.outputs import DEFAULT_NAME, plan_outputs
-from facestudio.cli.people import check_people, parse_mix, parse_person
+from facestudio.cli.people import check_people, parse_faces, parse_mix, parse_person
 from facestudio.errors import BadOption
 
 MAX_PICTURES = 1000
@@ -35,6 +35,14 @@ def generate(
     style: Annotated[Path | None, typer.Option(help="A picture to take the look from.")] = None,
     alpha: Annotated[
         float | None, typer.Option(min=0, max=1, help="Between words (0) and style picture (1).")
+    ] = None,
+    face: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FACE[:SHARE]",
+            help="A photo or a saved @name; several are mixed by their shares.",
+            rich_help_panel=Person,
+        ),
     ] = None,
     mix: Annotated[
         list[str] | None,
@@ -123,9 +131,13 @@ def generate(
         height=height,
         watermark=watermark,
     )
+    photos, mixes = photo or [], [parse_mix(text) for text in mix or []]
+    if face:
+        _check_alone(photos, mixes, person)
+        photos, mixes = parse_faces(face)
     call = Call(
-        photos=photo or [],
-        mixes=[parse_mix(text) for text in mix or []],
+        photos=photos,
+        mixes=mixes,
         placed=[parse_person(text) for text in person or []],
         options=options,
         count=count,
@@ -143,6 +155,12 @@ def generate(
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given; the pipeline knows the defaults of the others."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _check_alone(*others: object) -> None:
+    if any(others):
+        hint = "give every face as --face FACE[:SHARE]"
+        raise BadOption("--face does not go with PHOTO, --mix or --person", hint=hint)
 
 
 def _check_call(call: Call) -> None:

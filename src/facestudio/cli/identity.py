@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facestudio.cli.console import print_json, print_table, waiting
 from facestudio.cli.exits import help_if_alone
+from facestudio.errors import BadOption
 from facestudio.identities.store import IdentityStore
 
 if TYPE_CHECKING:
-    from facestudio.faces.identity import Identity
+    from facestudio.identities.profile import Profile
 
 identity_app = typer.Typer(
     callback=help_if_alone,
@@ -34,6 +37,9 @@ def add(
         bool, typer.Option("--largest", help="Of several faces take the central, largest one.")
     ] = False,
     model: Annotated[str, typer.Option(help="Whose encoder reads the face.")] = "mini",
+    preview: Annotated[
+        bool, typer.Option(help="Draw a small picture of the person to keep beside.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a saved person.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +54,11 @@ def add(
         from facestudio import FaceStudioPipeline
 
         pipe = FaceStudioPipeline.from_pretrained(model)
-    path = store.add(name, pipe.identity(*photos, largest=largest), replace=force)
+    with waiting("looking at the photos"):
+        from facestudio.identities.profile import make_profile
+
+        profile = make_profile(pipe, photos, largest=largest, preview=preview)
+    path = store.add(name, profile, replace=force)
     _show_one(store, name, as_json, heading=f"saved {path}")
 
 
@@ -67,9 +77,18 @@ def list_people(as_json: AsJson = False) -> None:
 
 
 @identity_app.command()
-def show(name: Name, as_json: AsJson = False) -> None:
+def show(
+    name: Name,
+    preview: Annotated[
+        Path | None, typer.Option(help="Write the saved preview to this file.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Tell what is saved of one person."""
-    _show_one(IdentityStore(), name, as_json)
+    store = IdentityStore()
+    if preview is not None:
+        _write_preview(store.load_profile(name), name, preview)
+    _show_one(store, name, as_json)
 
 
 @identity_app.command()
@@ -90,15 +109,34 @@ def _show_one(store: IdentityStore, name: str, as_json: bool, heading: str | Non
         return
     if heading:
         typer.echo(heading)
-    print_table([(key, str(value)) for key, value in person.items()])
+    plain = {key: value for key, value in person.items() if key not in ("qualities", "warnings")}
+    print_table([(key, str(value)) for key, value in plain.items()])
+    for number, quality in enumerate(person["qualities"], start=1):
+        figures = f"face {quality['face_px']:.0f} px, sharpness {quality['sharpness']:.2f}"
+        typer.echo(f"photo {number}: {figures}, turn {quality['turn']:+.2f}")
+    for warning in person["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def _describe(store: IdentityStore, name: str) -> dict[str, Any]:
-    identity: Identity = store.load(name)
+    profile = store.load_profile(name)
+    lowest = profile.lowest_similarity
     return {
         "name": name,
-        "photos": len(identity.photos),
-        "encoder": identity.encoder,
-        "numbers": int(identity.embedding.shape[0]),
+        "photos": len(profile.identity.photos),
+        "encoder": profile.identity.encoder,
+        "numbers": int(profile.identity.embedding.shape[0]),
         "path": str(store.path(name)),
+        "preview": profile.preview is not None,
+        "lowest_similarity": None if lowest is None else round(lowest, 3),
+        "qualities": [asdict(quality) for quality in profile.qualities],
+        "warnings": profile.warnings(),
     }
+
+
+def _write_preview(profile: Profile, name: str, path: Path) -> None:
+    from facestudio.images import write_picture
+
+    if profile.preview is None:
+        raise BadOption(f"{name} was saved without a preview", hint="add them again with --force")
+    write_picture(profile.preview, path, {"generated": True})

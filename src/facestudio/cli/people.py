@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,32 @@ def parse_mix(text: str) -> Mix:
     return Mix(photo, weight)
 
 
+def parse_faces(texts: Sequence[str]) -> tuple[list[str], list[Mix]]:
+    """The first person, and the others with their shares, of `FACE` or `FACE:SHARE` each.
+
+    Shares are brought to a sum of 1; without any they are equal. Raises BadOption.
+    """
+    faces = [_parse_share(text) for text in texts]
+    shares = [share for _, share in faces if share is not None]
+    wanted = "for example --face @anna:0.7 --face @ben:0.3"
+    if shares and len(shares) < len(faces):
+        raise BadOption("some --face have a share and some do not", hint=wanted)
+    if any(not 0 <= share < math.inf for share in shares) or (shares and not sum(shares) > 0):
+        raise BadOption("a share of --face is under 0, or all are 0", hint=wanted)
+    total = sum(shares) or len(faces)
+    mixes = [Mix(photo, (1 if share is None else share) / total) for photo, share in faces]
+    return [mix.photo for mix in mixes[:1]], mixes[1:]
+
+
+def _parse_share(text: str) -> tuple[str, float | None]:
+    """A face and its share; what follows the last colon is a share only if it is a number."""
+    photo, _, number = text.rpartition(":")
+    try:
+        return (photo, float(number)) if photo else (text, None)
+    except ValueError:
+        return text, None
+
+
 def parse_person(text: str) -> Placed:
     """`PHOTO` or `PHOTO:x0,y0,x1,y1` as a photo and a box. Raises BadRegion."""
     photo, colon, tail = text.rpartition(":")
@@ -72,11 +99,13 @@ def picture_paths(words: Sequence[str]) -> list[Path]:
 
 def identify(pipe: FaceStudioPipeline, words: Sequence[str], *, largest: bool) -> Identity:
     """The one person that all these photos and saved people (`@name`) show."""
+    from facestudio.faces.embed import encoder_id
     from facestudio.faces.identity import mix_identities
     from facestudio.identities.store import IdentityStore
 
-    store = IdentityStore()
-    known = [store.load(word.removeprefix(SAVED)) for word in words if word.startswith(SAVED)]
+    store, encoder = IdentityStore(), encoder_id(pipe.identity_encoder)
+    names = [word.removeprefix(SAVED) for word in words if word.startswith(SAVED)]
+    known = [store.load(name, encoder) for name in names]
     photos = picture_paths(words)
     if photos:
         known.append(pipe.identity(*photos, largest=largest))

@@ -6,7 +6,7 @@ the rest, if any, says how the face looks. A file holds embeddings only, never a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,21 +62,31 @@ class Identity:
             message = f"the identity was made by {self.encoder}; {encoder} is needed"
             raise EncoderMismatch(message, hint="make it again from the photos with this model")
 
-    def save(self, path: str | Path) -> None:
-        """Write a .safetensors file, all or nothing. Raises BadOutput, NoSpace."""
+    def save(
+        self,
+        path: str | Path,
+        tensors: Mapping[str, np.ndarray] | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a .safetensors file, all or nothing; more tensors and notes may lie beside.
+
+        Raises BadOutput, NoSpace.
+        """
         from safetensors.numpy import save
 
         check_output(path, [".safetensors"])
         metadata = {
+            **(notes or {}),
             "format": FORMAT,
             "encoder": self.encoder,
             "compare_dim": str(self.compare_dim),
         }
-        tensors = {
+        stored = {
+            **(tensors or {}),
             "embedding": np.ascontiguousarray(self.embedding, dtype=np.float32),
             "photos": np.ascontiguousarray(self.photos, dtype=np.float32),
         }
-        write_bytes(path, save(tensors, metadata))
+        write_bytes(path, save(stored, metadata))
 
 
 def mix_identities(identities: Sequence[Identity], weights: Sequence[float]) -> Identity:

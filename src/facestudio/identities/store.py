@@ -1,6 +1,6 @@
 """Saved people: one safetensors file each, in a folder that only the user may open.
 
-A file holds the embeddings and the encoder's name; the photo itself is never kept.
+A file holds what `profile.py` says; the photos themselves are never kept.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facestudio.errors import BadOption
+from facestudio.errors import BadOption, EncoderMismatch
 
 if TYPE_CHECKING:
     from facestudio.faces.identity import Identity
+    from facestudio.identities.profile import Profile
 
 NAME = re.compile(r"[^\W_][\w-]{0,63}")
 SUFFIX = ".safetensors"
@@ -44,12 +45,12 @@ class IdentityStore:
             raise BadOption(f"{name!r} is not a name for a person", hint=hint)
         return self.folder / f"{name}{SUFFIX}"
 
-    def add(self, name: str, identity: Identity, *, replace: bool = False) -> Path:
+    def add(self, name: str, person: Identity | Profile, *, replace: bool = False) -> Path:
         """Save the person and return the file. Raises BadOption if the name is taken."""
         path = self.path(name)
         self.check_free(name, replace=replace)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        identity.save(path)
+        person.save(path)
         path.chmod(0o600)
         return path
 
@@ -58,11 +59,26 @@ class IdentityStore:
         if self.path(name).exists() and not replace:
             raise BadOption(f"{name} is saved already", hint="give another name, or --force")
 
-    def load(self, name: str) -> Identity:
-        """The saved person. Raises BadOption naming those who are saved."""
+    def load(self, name: str, encoder: str | None = None) -> Identity:
+        """Who the saved person is. Raises BadOption naming those who are saved.
+
+        encoder: "name@version" that the person must have been saved with; else EncoderMismatch.
+        """
         from facestudio.faces.identity import load_identity
 
-        return load_identity(self._existing(name))
+        path = self._existing(name)
+        identity = load_identity(path)
+        if encoder is not None and identity.encoder != encoder:
+            message = f"{name} was saved with the encoder {identity.encoder}; {encoder} is needed"
+            hint = f"save them again: facestudio identity add {name} PHOTO --model … --force"
+            raise EncoderMismatch(message, file=path, hint=hint)
+        return identity
+
+    def load_profile(self, name: str) -> Profile:
+        """All that is saved of the person. Raises as `load`."""
+        from facestudio.identities.profile import load_profile
+
+        return load_profile(self._existing(name))
 
     def remove(self, name: str) -> None:
         """Delete the person's file. Raises BadOption if there is none."""

@@ -13,11 +13,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Generator, Tensor
 
 from facestudio.errors import BadOption
 from facestudio.faces.align import align_face
-from facestudio.faces.detect import Detector, find_face
+from facestudio.faces.detect import Detector, Face, find_face
 from facestudio.faces.embed import encoder_id
 from facestudio.faces.identity import Identity, load_identity
 from facestudio.guidance.adapter import AdapterGuidance
@@ -83,8 +84,15 @@ class FaceStudioPipeline(Parts):
         """
         if not photos:
             raise BadOption("identity() got no photo: give one or several of the same person")
-        crops = np.stack([self._crop_face(photo, largest) for photo in photos])
+        found = [self.find_face(photo, largest=largest) for photo in photos]
+        crops = np.stack([align_face(picture, face.eyes) for picture, face in found])
         return Identity.from_photos(self.identity_encoder.embed(crops), self.identity_encoder)
+
+    def find_face(self, photo: PictureLike, *, largest: bool = False) -> tuple[Image, Face]:
+        """The photo upright and the one face in it. Raises PictureError naming the photo."""
+        picture = read_picture(photo)
+        file = str(photo) if isinstance(photo, (str, Path)) else None
+        return picture, find_face(picture, self.detector, largest=largest, file=file)
 
     @torch.no_grad()
     def __call__(
@@ -246,13 +254,6 @@ class FaceStudioPipeline(Parts):
             return self.identity(person)
         person.require_encoder(encoder_id(self.identity_encoder))
         return person
-
-    def _crop_face(self, photo: PictureLike, largest: bool) -> np.ndarray:
-        """The aligned face crop, uint8 (112, 112, 3), of the one face in a photo."""
-        picture = read_picture(photo)
-        file = str(photo) if isinstance(photo, (str, Path)) else None
-        face = find_face(picture, self.detector, largest=largest, file=file)
-        return align_face(picture, face.eyes)
 
     def _latent_size(self, request: Request) -> tuple[int, int]:
         height, width = request.frame
