@@ -89,6 +89,10 @@ picture: $(FULL) ## draw the picture in docs/architecture.md again
 bench: $(CORE) $(ASTRONAUT) ## seconds of a cold command and of a warm picture
 	$(BIN)/python benchmarks/mini_speed.py $(ASTRONAUT)
 
+.PHONY: bench-training
+bench-training: $(FULL) ## samples a second from prepared shards against all encoded on the fly
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python benchmarks/training.py
+
 .PHONY: constraints
 constraints: ## pin the newest set that installs together (then run the tests)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \

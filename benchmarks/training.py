@@ -8,8 +8,9 @@ decoded, its face found and embedded, its face hidden for the towers, and the co
 is the median over the rounds; `share` says where the time of the on-the-fly loop goes, and
 `ratio_faces_known` is the ratio had the faces been found before.
 
-Mini's parts are the shipped model's, the full shape's random. The pictures are cuts of one
-public-domain photo, as large as the shape draws them.
+Mini trains all its weights, the full shape its adapter, as the peers do, in fp32 and without
+gradient checkpointing. Mini's parts are the shipped model's, the full shape's random. The pictures
+are cuts of one public-domain photo, as large as the shape draws them.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ from facestudio.faces.align import align_face, hide_face
 from facestudio.faces.detect import DlibDetector, find_face
 from facestudio.faces.embed import DlibEncoder, IdentityEncoder
 from facestudio.faces.load import load_identity_encoder
+from facestudio.faces.mapped import MappedEncoder
 from facestudio.guidance.hybrid import HybridGuidance
+from facestudio.guidance.mapped_unet import MappedUNet
 from facestudio.images import decode_picture
 from facestudio.pipeline.base import CONFIG
 from facestudio.pipeline.load import find_model
 from facestudio.training.generator import Generator
 from facestudio.training.loop import LoopSettings, Trainer
+from facestudio.training.trainable import choose_trainable
 from facestudio.training.unet import Settings, UNetTask
 
 PICTURES = 64  # of the made set
@@ -215,15 +219,18 @@ def summarise(
 def make_mini(words: argparse.Namespace, scratch: Path) -> Shape:
     """Mini's U-Net and parts; the pictures are the set's, where a set is given."""
     shipped = find_model("mini")
+    identity = load_identity_encoder(shipped)
+    mapper = identity.mapper if isinstance(identity, MappedEncoder) else None
     encoders = Encoders(
         codec=PatchCodec.from_pretrained(shipped / "codec"),
-        identity=load_identity_encoder(shipped),
+        identity=identity.inner if isinstance(identity, MappedEncoder) else identity,
         towers=ImageTowers.load(shipped),
     )
-    unet = UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32)
+    kind = UNet2DConditionModel if mapper is None else MappedUNet
+    unet = kind.from_pretrained(shipped / "unet", torch_dtype=torch.float32)
     guidance = HybridGuidance.from_pretrained(shipped / "guidance", torch_dtype=torch.float32)
     loop = LoopSettings(out=scratch, batch=words.batch_mini)
-    return make_shape(unet, guidance, encoders, loop, scratch, checkpointing=False)
+    return make_shape(Generator(unet, guidance, mapper), encoders, loop, scratch)
 
 
 def make_full(words: argparse.Namespace, scratch: Path) -> Shape:
@@ -240,24 +247,15 @@ def make_full(words: argparse.Namespace, scratch: Path) -> Shape:
     guidance = HybridGuidance(
         encoders.towers.embed_dim, encoders.identity.dimension, 4, unet.config.cross_attention_dim
     )
-    loop = LoopSettings(
-        out=scratch, batch=words.batch_full, ema=0.0, optimizer="adafactor", lr=1e-6
-    )
+    choose_trainable(unet, "adapter", checkpointing=False)
+    loop = LoopSettings(out=scratch, batch=words.batch_full)
     unet.register_to_config(sample_size=words.latents_full)
-    return make_shape(unet, guidance, encoders, loop, scratch, checkpointing=False)
+    return make_shape(Generator(unet, guidance), encoders, loop, scratch)
 
 
-def make_shape(
-    unet: UNet2DConditionModel,
-    guidance: HybridGuidance,
-    encoders: Encoders,
-    loop: LoopSettings,
-    scratch: Path,
-    *,
-    checkpointing: bool,
-) -> Shape:
+def make_shape(model: Generator, encoders: Encoders, loop: LoopSettings, scratch: Path) -> Shape:
     """The task over a prepared set of one person's photo, cut in many ways."""
-    cells = unet.config.sample_size
+    guidance, cells = model.guidance, model.unet.config.sample_size
     px = cells * encoders.codec.factor
     pictures = list(draw_pictures(px))
     channels = encoders.codec.channels
@@ -281,9 +279,8 @@ def make_shape(
     assert samples[0].arrays.keys() <= ARRAYS.keys()
     write_json(scratch / "dataset.json", {"format": 1})
     write_shard(scratch, "000-00000", samples)
-    settings = Settings((scratch,), loop, compose=0.0, gradient_checkpointing=checkpointing)
-    task = UNetTask(settings)
-    task.model = Generator(unet, guidance)
+    task = UNetTask(Settings((scratch,), loop, compose=0.0))
+    task.model = model
     return Shape(task, encoders, pictures, loop)
 
 

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from facestudio.data.mapped import Rows, map_arrays
 from facestudio.errors import BadModel, MissingFile
 from facestudio.images import decode_picture
 
@@ -38,6 +39,7 @@ ARRAYS = {
     "pictures": np.uint8,  # webp bytes, one picture after another
     "offsets": np.int64,  # (N + 1,): where each picture begins
 }
+STAY_ON_DISK = {"latents", "latents_flipped"}
 MUST_BE_FINITE = {"latents", "latents_flipped", "identity", "style"}
 
 
@@ -84,7 +86,7 @@ def shard_names(folder: Path) -> list[str]:
 
 
 class PreparedSet:
-    """All samples of one or several prepared folders, in memory.
+    """All samples of prepared folders: vectors in memory, latents and pictures mapped from disk.
 
     `arrays[name]` is stacked over all samples, `records` the list beside it. A damaged shard or
     sample is left out with a warning that names it, and listed in `damaged`.
@@ -96,6 +98,7 @@ class PreparedSet:
         self.info: dict[str, Any] = {}
         self._bytes: list[np.ndarray] = []
         self._spans: list[tuple[int, int, int]] = []  # shard, begin, end
+        self._chosen: list[np.ndarray] = []  # of each shard, the samples that are sound
         stacks: dict[str, list[np.ndarray]] = {key: [] for key in keys if key != "pictures"}
         for folder in folders:
             self._read_folder(folder, stacks, with_pictures="pictures" in keys)
@@ -104,7 +107,10 @@ class PreparedSet:
                 f"no samples in {', '.join(map(str, folders))}",
                 hint="run `facestudio prepare` first",
             )
-        self.arrays = {key: np.concatenate(parts) for key, parts in stacks.items()}
+        self.arrays: dict[str, Any] = {
+            key: Rows(parts, self._chosen) if key in STAY_ON_DISK else np.concatenate(parts)
+            for key, parts in stacks.items()
+        }
 
     def __len__(self) -> int:
         return len(self.records)
@@ -134,15 +140,16 @@ class PreparedSet:
         self.info = self.info or json.loads(info.read_text())
         for name in shard_names(folder):
             try:
-                arrays = load_file(folder / f"{name}.safetensors")
+                arrays = map_arrays(folder / f"{name}.safetensors")
                 records = json.loads((folder / f"{name}.json").read_text())
                 chosen = {key: arrays[key] for key in stacks}
             except (SafetensorError, OSError, ValueError, KeyError) as problem:
                 self.leave_out(str(folder / name), str(problem))
                 continue
             sound = self._sound_samples(name, records, chosen)
+            self._chosen.append(sound)
             for key, array in chosen.items():
-                stacks[key].append(array[sound])
+                stacks[key].append(array if key in STAY_ON_DISK else np.asarray(array[sound]))
             if with_pictures:
                 offsets = arrays["offsets"]
                 self._spans += [

@@ -13,18 +13,19 @@ from diffusers import UNet2DConditionModel
 
 Trainable = Literal["all", "adapter"]
 READERS = (".attn2.to_k.", ".attn2.to_v.")
+MAP_READERS = ("conv_in.", "first_guess.")
 
 
 def choose_trainable(unet: UNet2DConditionModel, trainable: Trainable, checkpointing: bool) -> None:
     """Freeze what is not trained; with `checkpointing` compute activations twice, to save memory.
 
-    What stands beside the U-Net (guidance layer, face map) is always trained, and so is the U-Net's
-    first layer where it takes more channels than it gives: those read the face map.
+    What stands beside the U-Net (guidance layer, face map) is always trained, and so are the layers
+    that read a face map, where the U-Net takes more channels than it gives.
     """
     if trainable == "adapter":
         mapped = unet.config.in_channels > unet.config.out_channels
         for name, weight in unet.named_parameters():
             reads = any(reader in name for reader in READERS)
-            weight.requires_grad_(reads or (mapped and name.startswith("conv_in.")))
+            weight.requires_grad_(reads or (mapped and name.startswith(MAP_READERS)))
     if checkpointing:
         unet.enable_gradient_checkpointing()
