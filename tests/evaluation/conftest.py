@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facestudio.data.shards import Sample, write_json, write_shard
 from facestudio.evaluation import judges as judging
+from facestudio.evaluation.classifiers import Classifiers, fit_classifiers
+from facestudio.evaluation.classifiers import Settings as ClassifierSettings
+from facestudio.evaluation.features import FeatureNetwork, Features
 from facestudio.evaluation.settings import EvaluationSettings
 from facestudio.faces.detect import Face
 
@@ -112,3 +116,73 @@ def settings(tmp_path, people_tar) -> EvaluationSettings:
         num_inference_steps=2,
         timed=0,
     )
+
+
+class ColourNetwork:
+    """A feature network that sees a coarse grid of colours."""
+
+    def look(self, pictures) -> Features:
+        grids = [np.asarray(each.convert("RGB").resize((4, 4)), np.float32) for each in pictures]
+        scene = np.array(grids, np.float32).reshape(-1, 4, 4, 3).transpose(0, 3, 1, 2) / 255
+        flat = scene.reshape(len(scene), -1)
+        return Features(pooled=flat, style=flat, content=flat, scene=scene)
+
+
+@pytest.fixture
+def seen_by_colour(monkeypatch) -> ColourNetwork:
+    """A stand-in for the network whose weights come in a package."""
+    network = ColourNetwork()
+    monkeypatch.setattr(FeatureNetwork, "from_package", classmethod(lambda cls: network))
+    return network
+
+
+def write_real(folder: Path, samples: list[tuple[Image.Image, dict]]) -> Path:
+    """A prepared set of pictures with records."""
+    folder.mkdir()
+    write_shard(folder, "shard-00000", [
+        Sample({}, encoded(image), {"key": f"k{number}", "has_face": True, **record})
+        for number, (image, record) in enumerate(samples)
+    ])  # fmt: skip
+    write_json(folder / "dataset.json", {})
+    return folder
+
+
+def coloured(colour: tuple[int, int, int], number: int) -> Image.Image:
+    """A picture of nearly one colour."""
+    noise = np.random.default_rng([*colour, number]).integers(-20, 20, (16, 16, 3))
+    return Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def real_set(tmp_path) -> Path:
+    """Grey photos, of women blue and of men red; smiles are bright; drawings in ink are white."""
+    samples = []
+    for number in range(48):
+        male, smile = number % 2, number // 2 % 2
+        record = {
+            "split": "test" if number % 3 == 0 else "train",
+            "attributes": ["Male"] * male + ["Smiling"] * smile,
+            "age": [10, 30, 50, 70][number // 4 % 4],
+        }
+        level = 60 + 80 * smile
+        colour = (level + 60 * male, level, level + 60 * (1 - male))
+        samples.append((coloured(colour, number), record))
+        drawn = {**record, "kind": "drawn", "style": "pen"}
+        samples.append((coloured((235, 235, 235), number), drawn))
+    return write_real(tmp_path / "real", samples)
+
+
+@pytest.fixture
+def classifier_settings(real_set, tmp_path) -> ClassifierSettings:
+    return ClassifierSettings(
+        data=(real_set,),
+        out=tmp_path / "classifiers",
+        styles={"photo": ("photo",), "ink": ("pen",)},
+        attributes={"smiling": ("Smiling",), "woman": ("!Male",)},
+        held_out=("test",),
+    )
+
+
+@pytest.fixture
+def classifiers(classifier_settings, seen_by_colour) -> Classifiers:
+    return fit_classifiers(classifier_settings)

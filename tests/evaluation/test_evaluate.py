@@ -13,11 +13,20 @@ from facestudio.data.shards import Sample, write_json, write_shard
 from facestudio.errors import BadOption, BadOutput, EncoderMismatch, MissingFile
 from facestudio.evaluation import evaluate as evaluate_function
 from facestudio.evaluation import outputs
+from facestudio.evaluation.bars import BARS
+from facestudio.evaluation.evaluate import measure_size
 from facestudio.evaluation.measures import Scale
 from facestudio.evaluation.near import closest
 from facestudio.evaluation.people import read_people
 from facestudio.evaluation.report import PeopleCount
-from facestudio.evaluation.settings import EvaluationSettings, check_settings
+from facestudio.evaluation.settings import (
+    EvaluationSettings,
+    PairSettings,
+    SeedSettings,
+    StyleSettings,
+    WordSettings,
+    check_settings,
+)
 from facestudio.faces.embed import encoder_id
 from facestudio.images import read_picture
 from facestudio.settings import load_settings, to_toml
@@ -286,3 +295,117 @@ def test_names_of_people_make_files_of_their_own(tmp_path):
     paths = {outputs.output_path(tmp_path, condition, name).name for name in ("a/b", "a b", "a_b")}
     assert len(paths) == 3
     assert "a_b.png" in paths
+
+
+# --- style, words, quality, pairs ----------------------------------------------------------------
+
+
+@pytest.fixture
+def everything(run, classifiers, classifier_settings, real_set):
+    """An evaluation with every table."""
+
+    def evaluate(**changes):
+        return run(
+            classifiers=classifier_settings.out, real=(real_set,), n_real=8, min_group=2, **{
+                "style": StyleSettings(("ink",), {"ink": "a man"}, n_people=3),
+                "words": WordSettings({"smiling": "a man smiling"}, n_people=2),
+                "seeds": SeedSettings(n_seeds=2, n_people=2),
+                "pairs": PairSettings("a man", n_pairs=2),
+                "prompts": ("a woman",),
+            } | changes,
+        )  # fmt: skip
+
+    return evaluate
+
+
+def test_every_table_is_filled(everything, settings):
+    report = everything()
+    names = [each.name for each in report.conditions]
+    assert names == ["prompt-0", "prompt-0-nobody", "shown-ink", "named-ink", "words-smiling"]
+    assert [each.with_face.n for each in report.conditions] == [6, 6, 3, 3, 2]
+    assert report.averages.keys() == {"photographic", "drawn", "without_identity"}
+    assert [(each.style, each.by) for each in report.styles] == [
+        ("ink", "picture"),
+        ("ink", "prompt"),
+    ]
+    assert report.words[0].points.n == 2
+    assert report.quality.n == 6
+    assert report.pairs.both.n == 2
+    assert {"gender=male", "apparent age=18 to 35"} & report.groups.keys()
+    page = (settings.out / "report.md").read_text("utf-8")
+    heads = [line[3:] for line in page.splitlines() if line.startswith("## ")]
+    assert heads == ["Bars", "Likeness", "Groups", "Style", "Words", "Quality and variety",
+                     "Two people"]  # fmt: skip
+    made = files_in(settings.out)
+    assert {"sheets/style/sheet-00.jpg", "sheets/words/sheet-00.jpg", "sheets/pairs/sheet-00.jpg",
+            "plots/likeness.png", "plots/groups.png", "styles/ink/p0.png"} <= made  # fmt: skip
+
+
+@pytest.mark.usefixtures("copying")
+def test_every_bar_has_a_plain_key(everything, settings):
+    report = everything()
+    written = json.loads((settings.out / "report.json").read_text("utf-8"))["bars"]
+    assert written.keys() == {bar.key for bar in BARS}
+    unknown = {key for key, value in written.items() if value is None}
+    assert unknown == {"model_mb", "warm_seconds"}  # a pipeline was given, nothing was timed
+    assert written["face_found"] == 1
+    assert written["without_identity"] == report.averages["without_identity"].reference.mean
+    assert written["attributes_points"] == 100 * report.words[0].points.mean
+
+
+def test_every_table_is_the_same_again(everything, monkeypatch):
+    first = everything()
+    monkeypatch.setattr(outputs, "make_picture", lambda *given: pytest.fail("made again"))
+    assert everything() == first
+
+
+def test_a_style_is_shown_by_a_held_out_picture(everything, settings, classifiers):
+    everything()
+    shown = sorted((settings.out / "styles/ink").iterdir())
+    assert len(shown) == 3
+    assert min(np.asarray(read_picture(path)).mean() for path in shown) > 200
+
+
+def test_seeds_start_from_other_noise(everything, settings):
+    everything()
+    same, other = (settings.out / f"outputs/{name}" for name in ("prompt-0", "seed-1"))
+    people = [path.name for path in other.iterdir()]
+    assert len(people) == 2
+    assert all((same / name).read_bytes() != (other / name).read_bytes() for name in people)
+
+
+def test_words_of_a_condition_may_not_change_on_the_way(everything):
+    everything()
+    with pytest.raises(BadOption, match="another words-smiling"):
+        everything(words=WordSettings({"smiling": "a woman smiling"}))
+    with pytest.raises(BadOption, match="another pairs"):
+        everything(pairs=PairSettings("a woman"))
+
+
+def test_tables_say_what_they_need(settings):
+    for name, table in (("style", StyleSettings(("ink",))), ("words", WordSettings({}))):
+        with pytest.raises(BadOption, match=f"{name}.* needs classifiers"):
+            check_settings(dataclasses.replace(settings, **{name: table}))
+    with pytest.raises(BadOption, match="first of prompts"):
+        check_settings(
+            dataclasses.replace(settings, seeds=SeedSettings(), prompts=(), own_style=True)
+        )
+
+
+def test_time_of_a_picture_is_taken_and_compares_with_nothing(run):
+    report, again = run(timed=2), run(timed=2)
+    assert report.speed.pictures == 2
+    assert report.bars["warm_seconds"] == report.speed.seconds > 0
+    assert report == again
+
+
+def test_size_of_a_model_is_that_of_its_files():
+    size = measure_size("mini")
+    assert 1 < size < 200
+
+
+def test_outputs_are_looked_for_among_everybody_of_the_set(run):
+    report = run(n_people=2)
+    assert (report.people.evaluated, report.people.gallery) == (2, 6)
+    assert report.real["independent"].rank1.n == 6
+    assert report.conditions[0].independent.rank1_other.n == 2

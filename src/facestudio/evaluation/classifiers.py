@@ -161,10 +161,12 @@ def fit_and_test(
         found = head.choose(x[~seen])[:, None] == np.arange(len(names))
     else:
         truth, found = labels[~seen].astype(bool), head.holds(x[~seen])
-    return head, {name: to_dict(test(truth[:, k], found[:, k])) for k, name in enumerate(names)}
+    return head, {
+        name: to_dict(measure_accuracy(truth[:, k], found[:, k])) for k, name in enumerate(names)
+    }
 
 
-def test(truth: np.ndarray, found: np.ndarray) -> Accuracy:
+def measure_accuracy(truth: np.ndarray, found: np.ndarray) -> Accuracy:
     """How often what holds was found, and what does not."""
     right = float(found[truth].mean()) if truth.any() else float("nan")
     wrong = float(found[~truth].mean()) if (~truth).any() else float("nan")
