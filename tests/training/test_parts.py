@@ -85,6 +85,27 @@ def test_extra_words_become_whole_words(prepared, loop, tmp_path):
     assert towers.TowersTask(settings).model.text.explain("cyberpunk").unknown == ()
 
 
+@pytest.mark.parametrize(
+    ("caption", "neutral"),
+    [
+        ("a smiling woman wearing a hat", "a smiling person wearing a hat"),
+        ("an old man, a pencil drawing", "an old person, a pencil drawing"),
+        ("a snowman in a womanly coat", "a snowman in a womanly coat"),
+    ],
+)
+def test_neutral_captions_say_person(caption, neutral):
+    assert prior.neutral_caption(caption) == neutral
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_share_of_neutral_captions(prepared, loop, tower_folder, share):
+    task = prior.PriorTask(prior.Settings((prepared,), tower_folder, loop, 8, 1, 2, neutral=share))
+    words = {name: tuple(vector.tolist()) for name, vector in task.vectors.items()}
+    gendered = {words["a photo of man 0"], words["a woman with hat 0"]}
+    seen = {tuple(v.tolist()) for v in task.batch(np.random.default_rng(0), 200)["text"]}
+    assert bool(seen & gendered) == (share == 0.0)
+
+
 def test_prior_trains_on_captions_and_exports(prepared, loop, tower_folder):
     settings = prior.Settings(
         (prepared,),

@@ -6,6 +6,7 @@ are the set's own `style` arrays.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.sampling import make_picker
 
 EMBED_BATCH = 256
+GENDERED = re.compile(r"\b(wo)?man\b")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Settings:
     layers: int = 4
     heads: int = 4
     drop_text: float = 0.1
+    neutral: float = 0.25  # share of captions in which a man or a woman is called a person
     source_weights: dict[str, float] | None = None
     held_out: tuple[str, ...] = ("test",)
 
@@ -61,8 +64,10 @@ class PriorTask:
         self.picker = make_picker(
             self.data, settings.held_out, settings.source_weights, captioned=True
         )
+        self.neutral = settings.neutral
         text = TextTowers.load(settings.towers)
-        self.vectors = embed_captions(text, [c for r in self.data.records for c in r["captions"]])
+        captions = [c for r in self.data.records for c in r["captions"]]
+        self.vectors = embed_captions(text, [*captions, *map(neutral_caption, captions)])
         torch.manual_seed(settings.loop.seed)
         prior = EmbeddingPrior(
             text.text_dim,
@@ -79,6 +84,11 @@ class PriorTask:
         """Return text vectors (B, T), style vectors (B, S), and what the loss draws for each."""
         chosen = self.picker.pick(rng, size)
         captions = [str(rng.choice(self.data.records[i]["captions"])) for i in chosen]
+        neutral = rng.random(size) < self.neutral
+        captions = [
+            neutral_caption(caption) if plain else caption
+            for caption, plain in zip(captions, neutral, strict=True)
+        ]
         style = self.style[chosen]
         drawer = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise, times, kept = self.model.prior.draw(style, drawer)
@@ -99,6 +109,11 @@ class PriorTask:
         """Write the prior in diffusers' form."""
         assert isinstance(model, PriorLoss)
         model.prior.save_pretrained(folder / "prior")
+
+
+def neutral_caption(caption: str) -> str:
+    """Return the caption with "person" for a man or a woman: "an old man" is an old person."""
+    return GENDERED.sub("person", caption)
 
 
 @torch.no_grad()
