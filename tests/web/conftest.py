@@ -9,14 +9,16 @@ import pytest
 from PIL import Image
 
 from facestudio.faces.detect import DlibDetector, Face
+from facestudio.faces.quality import judge_face
 from facestudio.web.giving import Giving, View
+from facestudio.web.photos import Photo
 from facestudio.web.session import Session
 from facestudio.web.studio import Studio
 from tests.pipeline.conftest import PX, encoder, make_face, pipe
 
 __all__ = ["encoder", "pipe"]  # fixtures of the pipeline's tests, used here too
 
-TINY_PX = 2 * PX
+MADE_SIZES = {(PX, PX), (10 * PX, 10 * PX)}  # as drawn, and enlarged to measure likeness
 
 
 class PageDetector:
@@ -29,7 +31,7 @@ class PageDetector:
         self.dlib = DlibDetector()
 
     def detect(self, image: Image.Image) -> list[Face]:
-        if image.width == image.height and image.width % PX == 0 and image.width != 512:
+        if image.size in MADE_SIZES:
             return [make_face(image.width / 2, image.height / 2, image.width / 2)]
         return self.dlib.detect(image)
 
@@ -79,10 +81,17 @@ def session() -> Session:
     return Session()
 
 
+@pytest.fixture(scope="session")
+def photo(_astronaut_picture, astronaut_face) -> Photo:
+    """The astronaut as a photo that was searched once."""
+    quality = judge_face(_astronaut_picture, astronaut_face)
+    return Photo(_astronaut_picture, (astronaut_face,), (quality,), 0)
+
+
 @pytest.fixture
-def ready(session, giving, upload, astronaut) -> Session:
+def ready(session, giving, photo) -> Session:
     """A session with a photo and consent."""
-    giving.take_photo(session, "you", upload(astronaut))
+    session.photos["you"] = photo
     giving.consent(session, True)
     return session
 

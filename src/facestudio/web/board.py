@@ -13,6 +13,7 @@ from facestudio.web.people import People
 from facestudio.web.photos import MAX_UPLOAD_MB
 from facestudio.web.session import Session
 
+PLAIN: dict[str, Any] = {"apply_default_css": False}  # the looks are page.css's alone
 # A handler has answered: fields that were reading are so no more.
 IDLE_JS = "() => document.querySelectorAll('[aria-busy]').forEach(e => e.ariaBusy = null)"
 
@@ -38,7 +39,7 @@ class Board:
 
     def slot(self, name: str, value: str = "") -> gr.HTML:
         """A place that is not seen while nothing stands on it."""
-        self.places[name] = gr.HTML(value, elem_classes="slot", js_on_load=None)
+        self.places[name] = gr.HTML(value, elem_classes="slot", js_on_load=None, **PLAIN)
         return self.places[name]
 
     def problem(self, field: str) -> gr.HTML:
@@ -48,7 +49,7 @@ class Board:
     def field(self, name: str, value: str) -> gr.HTML:
         """A place for pictures, with the events upload, pick and refuse."""
         script = read_asset("field.js")
-        self.places[name] = gr.HTML(value, js_on_load=script, max_mb=MAX_UPLOAD_MB)
+        self.places[name] = gr.HTML(value, js_on_load=script, max_mb=MAX_UPLOAD_MB, **PLAIN)
         return self.places[name]
 
     def photo(self, field: str, value: str, giving: Giving, people: People) -> None:
@@ -77,7 +78,7 @@ class Board:
         """A place for results, with the events more and restyle."""
         name = f"cards:{tab}"
         script = read_asset("results.js")
-        self.places[name] = gr.HTML("", elem_classes="slot", js_on_load=script)
+        self.places[name] = gr.HTML("", elem_classes="slot", js_on_load=script, **PLAIN)
         return self.places[name]
 
     def on(

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from facestudio.web.board import Board
+from facestudio.web.board import PLAIN, Board
 from facestudio.web.fields import show_photo, show_styles
 from facestudio.web.giving import Giving, View
 from facestudio.web.panels import Panels, lay_step
@@ -30,16 +30,16 @@ def build_page(studio: Studio, folder: Path) -> gr.Blocks:
     giving, people = Giving(studio.pipe, folder), People(studio)
     with gr.Blocks(title="FaceStudio", analytics_enabled=False) as blocks:
         board = Board()
-        gr.HTML(HEAD)
+        gr.HTML(HEAD, **PLAIN)
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 _lay_photo(board, blocks, giving, people)
                 _lay_style(board, giving)
                 wishes = _lay_words(board, studio)
-            with gr.Column(scale=6, min_width=320), gr.Column(elem_classes="card"):
+            with gr.Column(scale=7, min_width=320), gr.Column(elem_classes="card"):
                 lay_step(4, "Your portraits")
                 Panels(board, studio, giving, people, wishes).lay()
-        gr.HTML(FOOT)
+        gr.HTML(FOOT, **PLAIN)
         board.connect()
     return blocks.queue(max_size=64, api_open=False)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from facestudio.web.board import Board
+from facestudio.web.board import PLAIN, Board
 from facestudio.web.drawing import Portrait, Tab
 from facestudio.web.fields import show_photo
 from facestudio.web.giving import Giving, View, show_start
@@ -20,6 +20,8 @@ from facestudio.web.wishes import Wishes
 
 Make = Callable[..., Iterator[View]]
 
+OTHER = "Choose a photo of the other person"
+CHOICES_SHOWN = [NOBODY, *CHOICES]
 PLACES_HELP = (
     "A picture with several people says where they stand; without one, two stand side by side."
 )
@@ -27,7 +29,8 @@ PLACES_HELP = (
 
 def lay_step(number: int, words: str) -> None:
     """The heading of a step."""
-    gr.HTML(f'<h2 class="step"><b aria-hidden="true">{number}</b>{escape(words)}</h2>')
+    heading = f'<h2 class="step"><b aria-hidden="true">{number}</b>{escape(words)}</h2>'
+    gr.HTML(heading, **PLAIN)
 
 
 class Panels:
@@ -48,11 +51,11 @@ class Panels:
             with gr.Tab("Portrait"):
                 portrait = Portrait(self.studio)
                 self._lay_make(portrait, portrait.make, "Make portraits")
-            with gr.Tab("Mix two people"):
+            with gr.Tab("Mix two"):
                 self._lay_mixing(Mixing(self.studio))
-            with gr.Tab("Several people"):
+            with gr.Tab("Several"):
                 self._lay_people()
-            with gr.Tab("From a picture"):
+            with gr.Tab("From picture"):
                 self._lay_start(Start(self.studio))
             with gr.Tab("Compare"):
                 self._lay_compare(Compare(self.studio))
@@ -97,7 +100,7 @@ class Panels:
 
     def _lay_people(self) -> None:
         board, people = self.board, self.people
-        gr.HTML(f"<p>{PLACES_HELP}</p>")
+        gr.HTML(f'<p class="help">{PLACES_HELP}</p>', **PLAIN)
         who = board.rows.setdefault("places", [])
         names = [CHOICES_SHOWN[min(i + 1, 2)] if i < 2 else NOBODY for i in range(MAX_PLACES)]
         first = people.preview(Session(), names)
@@ -168,10 +171,6 @@ class Panels:
         stepses = gr.Textbox(f"{limits.num_inference_steps}", label="Steps", elem_id="stepses")
         board.problem("stepses")
         self._lay_make(tab, tab.make, "Compare", [alphas, guidances, stepses])
-
-
-OTHER = "Choose a photo of the other person"
-CHOICES_SHOWN = [NOBODY, *CHOICES]
 
 
 def _lay_place(number: int, chosen: str, shown: int) -> gr.Dropdown:

@@ -29,8 +29,8 @@ class FieldProblem(Exception):
 
 
 def in_words(error: FaceStudioError) -> str:
-    """The error's message and its next step as sentences."""
-    sentences = [error.message, error.hint or ""]
+    """The error's message and its next step as sentences, without an option's name in code."""
+    sentences = [NAMED.sub("", error.message), error.hint or ""]
     return " ".join(_sentence(words) for words in sentences if words)
 
 
@@ -42,4 +42,5 @@ def field_of(error: FaceStudioError, otherwise: str) -> str:
 
 def _sentence(words: str) -> str:
     ended = words if words.endswith((".", "!", "?")) else f"{words}."
-    return ended[:1].upper() + ended[1:]
+    is_word = ended.split()[0].isalpha()  # and no file's name
+    return ended[:1].upper() + ended[1:] if is_word else ended

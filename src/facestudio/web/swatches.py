@@ -9,10 +9,10 @@ from io import BytesIO
 
 from PIL import Image
 
-# In the order they are shown; the first is chosen for who chooses none.
+# In the order they are shown, \u00ad where a long one may be broken; the first is chosen for who chooses none.
 TITLES = {
     "ink": "Ink",
-    "watercolour": "Watercolour",
+    "watercolour": "Water\u00adcolour",
     "oil": "Oil",
     "pencil": "Pencil",
     "cartoon": "Cartoon",
