@@ -1,6 +1,7 @@
 """Stable Diffusion 1.5 and its adapters in their true file format, with seeded random weights.
 
-`TINY` has the structure of the real one at widths of a few numbers, `FULL` its true shapes.
+`TINY` has the structure of the real one at widths of a few numbers, `FULL` its true shapes (but
+two layers of the image encoder's 32, which are 2.4 GB of the same).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ FULL = Sizes(
     vae=(128, 256, 512, 512),
     text={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
           "num_attention_heads": 12, "vocab_size": 49408, "projection_dim": 768},
-    vision={"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32,
+    vision={"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 2,
             "num_attention_heads": 16, "image_size": 224, "patch_size": 14,
             "projection_dim": 1024},
     identity_dim=512,

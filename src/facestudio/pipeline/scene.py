@@ -19,7 +19,8 @@ from facestudio.faces.align import (
     hide_face,
 )
 from facestudio.faces.detect import MIN_FACE_PX, Detector, find_faces, most_central
-from facestudio.faces.regions import Region, find_regions, regions_to_masks
+from facestudio.faces.people import find_people
+from facestudio.faces.regions import Region, regions_to_masks
 from facestudio.images import PictureLike, cover, read_picture
 from facestudio.pipeline.request import Request
 
@@ -85,7 +86,7 @@ def place_people(
     """One region per person: as given, else as found in the canvas; None for the whole picture."""
     given = request.regions
     if given is None and request.by_region and canvas is not None:
-        given = tuple(find_regions(canvas, detector, len(request.people)))
+        given = tuple(find_people(canvas, detector, len(request.people)))
     if given is None:
         return None
     return tuple(Region.of(np.asarray(v) if np.ndim(v) == 2 else v) for v in given)
