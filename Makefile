@@ -85,6 +85,10 @@ format: $(FULL) ## put imports and lines in order
 picture: $(FULL) ## draw the picture in docs/architecture.md again
 	$(BIN)/python docs/draw_imports.py docs/architecture.md
 
+.PHONY: figures
+figures: $(FULL) $(ASTRONAUT) ## draw the paper's figures by mini into docs/ (minutes)
+	$(BIN)/facestudio figures configs/mini/figures.toml
+
 .PHONY: bench
 bench: $(CORE) $(ASTRONAUT) ## seconds of a cold command and of a warm picture
 	$(BIN)/python benchmarks/mini_speed.py $(ASTRONAUT)
