@@ -11,6 +11,7 @@ import pytest
 from facestudio import evaluation
 from facestudio.data import prepare as preparing
 from facestudio.data import shards
+from facestudio.evaluation import classifiers
 from facestudio.training import codec as training
 
 TRAIN = 'data = ["set"]\n[loop]\nout = "run"\nsteps = 5\n'
@@ -88,7 +89,7 @@ def test_dry_run_prints_what_would_be_used(cli, config, trained):
     )
 
 
-@pytest.mark.parametrize("part", ["unet", "towers", "prior", "codec", "encoder"])
+@pytest.mark.parametrize("part", ["unet", "towers", "prior", "codec", "encoder", "classifiers"])
 def test_each_part_knows_its_settings(cli, part, at_home):
     Path("bad.toml").write_text("nonsense = 1\n")
     answer = cli("train", part, "bad.toml", "--json")
@@ -122,6 +123,18 @@ def test_stopped_training_says_what_is_kept(cli, config, trained, monkeypatch, c
     done = cli("train", "codec", config)
     assert done.code == 130
     assert told in done.err
+
+
+def test_fitting_classifiers(cli, monkeypatch, at_home):
+    def fit(settings, on_progress):
+        on_progress(1, 2)
+        return SimpleNamespace(right=lambda: {"style": 0.9})
+
+    monkeypatch.setattr(classifiers, "fit_classifiers", fit)
+    Path("c.toml").write_text('data = ["set"]\nout = "c"\n[styles]\nphoto = ["photo"]\n')
+    answer = cli("train", "classifiers", "c.toml", "--json").json
+    assert (answer["style"], answer["out"]) == (0.9, "c")
+    assert 'photo = ["photo"]' in cli("train", "classifiers", "c.toml", "--dry-run").out
 
 
 def test_preparing(cli, monkeypatch, at_home):
