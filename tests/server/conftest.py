@@ -98,9 +98,9 @@ def caller(painter, settings) -> Iterator[TestClient]:
         yield caller
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Returns once it holds; fails where it does not in a minute."""
-    end = time.monotonic() + PATIENCE_S
+def wait_until(holds: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    """Returns once it holds; fails where it does not for so long."""
+    end = time.monotonic() + patience_s
     while not holds():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.01)

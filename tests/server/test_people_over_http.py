@@ -40,8 +40,13 @@ def test_faces_takes_one_picture_and_nothing_else(caller, photo):
 def test_a_person_is_saved_used_and_removed(caller, photo):
     answer = add(caller, {"name": "anna"}, photo, photo)
     assert answer.status_code == 201
-    assert answer.json() == {"name": "anna", "encoder": "tiny@1", "photos": 2}
-    assert caller.get("/v1/identities").json()["identities"] == [answer.json()]
+    facts = answer.json()
+    assert (facts["name"], facts["encoder"], facts["photos"]) == ("anna", "tiny@1", 2)
+    assert len(facts["qualities"]) == 2
+    assert facts["lowest_similarity"] == pytest.approx(1, abs=1e-3)
+    assert caller.get("/v1/identities").json()["identities"] == [facts]
+    preview = caller.get(facts["preview"])
+    assert (preview.status_code, preview.headers["content-type"]) == (200, "image/png")
     assert IdentityStore().names() == ["anna"]
     drawn = ask(caller, {"identity": "@anna", "prompt": "a hat"}, wait=True)
     assert drawn.status_code == 200

@@ -74,6 +74,7 @@ def test_the_document_has_every_route_with_bodies_and_examples(caller):
         "/v1/faces",
         "/v1/identities",
         "/v1/identities/{name}",
+        "/v1/identities/{name}/preview",
         "/v1/models",
         "/health",
         "/ready",

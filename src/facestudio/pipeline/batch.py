@@ -1,7 +1,8 @@
 """Several people's requests drawn in one run of the sampler: n together equal n alone.
 
-Requests go together if they have one shape: size, steps, strength and guidance scale. Each keeps
-its own person, words, style picture, start picture and seeds. Requests by region go alone.
+Requests go together if they have one shape: size, steps, guidance scale and speed. Each keeps its
+own person, words, style picture and seeds. What holds on to a picture goes alone: requests by
+region, from a start picture, or with a control picture.
 """
 
 from __future__ import annotations
@@ -19,16 +20,10 @@ from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import GuidanceContext
 from facestudio.pipeline.adapters import make_adapter_context
 from facestudio.pipeline.conditions import make_context, needs_cfg
-from facestudio.pipeline.denoise import (
-    StepEnd,
-    denoise,
-    draw_noise,
-    saying_what_would_fit,
-    start_run,
-)
+from facestudio.pipeline.denoise import draw_noise, saying_what_would_fit
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.record import describe_call
-from facestudio.pipeline.request import Request
+from facestudio.pipeline.request import Callback, Request
 from facestudio.pipeline.scene import Scene, read_scene
 
 if TYPE_CHECKING:
@@ -37,10 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One request, all that its pictures follow from, and the noise (n, C, h, w) they start from.
-
-    clean: the latents (1, C, h, w) of the picture to start from, if there is one.
-    """
+    """One request and all that its pictures follow from; noise is (n, C, h, w)."""
 
     request: Request
     people: Sequence[Identity | None]
@@ -49,29 +41,24 @@ class Prepared:
     seeds: Sequence[int]
     noise: Tensor
     context: GuidanceContext
-    clean: Tensor | None
 
 
 def shape_of(request: Request) -> Hashable | None:
     """What checked requests must share to be drawn together; None: this one is drawn alone."""
-    if request.by_region or request.callback_on_step_end is not None:
+    held = request.by_region or request.image is not None or request.control_images
+    if held or request.callback_on_step_end is not None:
         return None
-    return (
-        *request.frame,
-        request.num_inference_steps,
-        request.guidance_scale,
-        request.strength,
-        request.output_type,
-    )
+    kept = ("num_inference_steps", "guidance_scale", "output_type", "speed")
+    return (*request.frame, *(getattr(request, name) for name in kept))
 
 
 @torch.no_grad()
 def draw_together(
-    pipe: FaceStudioPipeline, requests: Sequence[Request], on_step_end: StepEnd | None = None
+    pipe: FaceStudioPipeline, requests: Sequence[Request], callback: Callback | None = None
 ) -> list[FaceStudioOutput]:
     """The output of each of these checked requests, in their order.
 
-    on_step_end(step, timestep, latents) sees the latents of all and gives those to go on with.
+    callback: as `callback_on_step_end`; it sees the latents of all.
     Raises BadOption where the requests have not one shape, and what `FaceStudioPipeline` raises.
     """
     shapes = {shape_of(request) for request in requests}
@@ -82,8 +69,8 @@ def draw_together(
         runs = [prepare(pipe, request) for request in requests]
         latents: dict[int, Tensor] = {}
         for group in alike(runs):
-            latents |= _draw(pipe, group, on_step_end)
-        return [develop(pipe, run, latents[id(run)]) for run in runs]
+            latents |= _draw(pipe, group, callback)
+        return [_develop(pipe, run, latents[id(run)]) for run in runs]
 
 
 def prepare(pipe: FaceStudioPipeline, request: Request) -> Prepared:
@@ -97,8 +84,7 @@ def prepare(pipe: FaceStudioPipeline, request: Request) -> Prepared:
     noise = draw_noise((pipe.codec.channels, *size), generators, pipe.like)
     make = make_adapter_context if isinstance(pipe.guidance, AdapterGuidance) else make_context
     context = make(pipe, request, people, scene, generators)
-    clean = pipe._encode_canvas(request, scene)
-    return Prepared(request, people, scene, generators, seeds, noise, context, clean)
+    return Prepared(request, people, scene, generators, seeds, noise, context)
 
 
 def alike(runs: Sequence[Prepared]) -> Iterator[list[Prepared]]:
@@ -134,27 +120,20 @@ def join_halves(tensors: Sequence[Tensor], doubled: bool) -> Tensor:
     return torch.cat([half[0] for half in halves] + [half[1] for half in halves])
 
 
-def develop(pipe: FaceStudioPipeline, run: Prepared, latents: Tensor) -> FaceStudioOutput:
-    """What a call gives back, from its latents (n, C, h, w)."""
+def _draw(
+    pipe: FaceStudioPipeline, runs: Sequence[Prepared], callback: Callback | None
+) -> dict[int, Tensor]:
+    """Latents (n, C, h, w) of each run, by its id."""
+    request = replace(runs[0].request, callback_on_step_end=callback)
+    context = join_contexts([run.context for run in runs], needs_cfg(request))
+    noise = torch.cat([run.noise for run in runs])
+    generators = [generator for run in runs for generator in run.generators]
+    latents = pipe._draw(request, runs[0].scene, context, noise, generators)
+    parts = latents.split([len(run.seeds) for run in runs])
+    return {id(run): part for run, part in zip(runs, parts, strict=True)}
+
+
+def _develop(pipe: FaceStudioPipeline, run: Prepared, latents: Tensor) -> FaceStudioOutput:
     images, likeness = pipe._develop(run.request, latents, run.people, run.scene)
     settings = describe_call(run.request, run.people, run.scene, run.seeds, pipe._describe())
     return FaceStudioOutput(images, likeness, list(run.seeds), settings)
-
-
-def _draw(
-    pipe: FaceStudioPipeline, runs: Sequence[Prepared], on_step_end: StepEnd | None
-) -> dict[int, Tensor]:
-    """Latents (n, C, h, w) of each run, by its id."""
-    request = runs[0].request
-    steps, scale = request.num_inference_steps, request.guidance_scale
-    assert steps is not None
-    assert scale is not None
-    counts = [len(run.seeds) for run in runs]
-    context = join_contexts([run.context for run in runs], needs_cfg(request))
-    clean = [run.clean.expand_as(run.noise) for run in runs if run.clean is not None]
-    noise = torch.cat([run.noise for run in runs])
-    canvas = torch.cat(clean) if clean else None
-    start = start_run(pipe.scheduler, steps, noise, canvas, request.strength)
-    generators = [generator for run in runs for generator in run.generators]
-    latents = denoise(pipe.unet, start, context, scale, generators, None, on_step_end)
-    return {id(run): part for run, part in zip(runs, latents.split(counts), strict=True)}

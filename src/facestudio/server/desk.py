@@ -16,9 +16,8 @@ from facestudio.server.jobs import JobStore
 from facestudio.server.keys import LOCAL, KeyStore
 from facestudio.server.metrics import Metrics
 from facestudio.server.people import People
-from facestudio.server.schemas import ModelFacts
 from facestudio.server.settings import ServerSettings, is_loopback
-from facestudio.server.work import Engine
+from facestudio.server.work import Engine, ModelCard
 
 HINT = "send the header Authorization: Bearer KEY; `facestudio serve add-key NAME` makes a key"
 
@@ -37,10 +36,10 @@ class DeskParts:
     engine: Engine
     dispatcher: Dispatcher
     metrics: Metrics
-    model: ModelFacts | None = None
+    model: ModelCard | None = None
 
     @property
-    def facts(self) -> ModelFacts:
+    def card(self) -> ModelCard:
         """What the model is. Raises NotReady while it is being loaded."""
         if self.model is None:
             raise NotReady("the model is not loaded yet", hint="ask /ready first")

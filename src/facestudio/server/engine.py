@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from facestudio.errors import NotReady
 from facestudio.faces.detect import Face
-from facestudio.faces.identity import Identity
+from facestudio.identities.profile import Profile
 from facestudio.server.faults import as_fault
 from facestudio.server.painter import Painter
-from facestudio.server.schemas import ModelFacts
-from facestudio.server.work import Event, Failed, Step, Work
+from facestudio.server.work import Event, Failed, ModelCard, Step, Work
 
 
 class Stopped(Exception):
@@ -31,7 +30,7 @@ class LocalEngine:
         self._drawing = ThreadPoolExecutor(1, "draw")
         self._looking = ThreadPoolExecutor(1, "look")
 
-    async def start(self) -> ModelFacts:
+    async def start(self) -> ModelCard:
         """Load the model and tell what it is. Raises ModelError."""
         loop = asyncio.get_running_loop()
         self._painter = await loop.run_in_executor(self._drawing, self._load)
@@ -59,10 +58,10 @@ class LocalEngine:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._looking, self.painter.find_faces, data, name)
 
-    async def identify(self, photos: Mapping[str, bytes], largest: bool) -> Identity:
-        """The person in these photos. Raises PictureError."""
+    async def make_profile(self, photos: Mapping[str, bytes], largest: bool) -> Profile:
+        """The person in these photos, to be saved. Raises PictureError."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._looking, self.painter.identify, photos, largest)
+        return await loop.run_in_executor(self._looking, self.painter.make_profile, photos, largest)
 
     async def stop(self) -> None:
         """Let go of the model; what is being drawn is broken off before."""

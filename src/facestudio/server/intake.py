@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from facestudio.pipeline.request import Limits
 from facestudio.server.answers import as_option
 from facestudio.server.jobs import Job
 from facestudio.server.people import People
-from facestudio.server.schemas import Generate, ModelFacts, Strict
+from facestudio.server.schemas import Generate, Strict
 from facestudio.server.settings import ServerSettings
 from facestudio.server.work import check_names, names_in, people_of, to_request
 
@@ -87,7 +86,7 @@ async def make_job(
     upload: Upload,
     owner: str,
     people: People,
-    facts: ModelFacts,
+    limits: Limits,
     settings: ServerSettings,
 ) -> Job:
     """The job of a request, checked as far as is possible without drawing.
@@ -96,7 +95,6 @@ async def make_job(
     """
     check_names(asked, list(upload.pictures))
     people.load(owner, names_in(asked))
-    limits = Limits(**facts.model_dump(exclude={"name", "encoder", "takes_words"}))
     checked = to_request(asked, limits, people_of(asked), picture=lambda name: name)
     _check_limits(checked.frame, checked.num_inference_steps or 0, asked, settings)
     await check_pictures(upload.pictures, settings)
@@ -104,7 +102,7 @@ async def make_job(
     return Job(
         owner=owner,
         deadline=time.time() + min(asked.timeout_s or settings.timeout_s, settings.timeout_s),
-        shape=None if shape is None else json.dumps(shape),
+        shape=None if shape is None else repr(shape),
         asked=asked.model_dump(mode="json", exclude_unset=True),
         pictures=tuple(upload.pictures),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from PIL import Image
@@ -14,13 +15,23 @@ from facestudio.errors import FaceStudioError, PictureError
 from facestudio.faces.detect import Face, find_faces
 from facestudio.faces.embed import encoder_id
 from facestudio.faces.identity import Identity, mix_identities
+from facestudio.identities.profile import Profile, make_profile
 from facestudio.images import decode_picture
 from facestudio.pipeline.batch import draw_together, shape_of
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.request import Request
-from facestudio.server.schemas import Mix, ModelFacts, Photos
-from facestudio.server.work import SAVED, Drawn, Failed, Work, people_of, to_request, words_of
+from facestudio.server.schemas import Mix, Photos
+from facestudio.server.work import (
+    SAVED,
+    Drawn,
+    Failed,
+    ModelCard,
+    Work,
+    people_of,
+    to_request,
+    words_of,
+)
 
 OnStep = Callable[[int, int], None]
 
@@ -41,25 +52,24 @@ class Painter:
         warnings.simplefilter("ignore", PromptWarning)  # it holds what somebody wrote
         return cls(FaceStudioPipeline.from_pretrained(model))
 
-    def describe(self) -> ModelFacts:
+    def describe(self) -> ModelCard:
         """What the model is and what it allows."""
         pipe = self._pipe
-        return ModelFacts(
-            name=pipe.config.name,
-            encoder=encoder_id(pipe.identity_encoder),
-            takes_words=pipe.text_towers is not None,
-            **vars(pipe.limits),
-        )
+        encoder, words = encoder_id(pipe.identity_encoder), pipe.text_towers is not None
+        return ModelCard(pipe.config.name, encoder, words, pipe.limits)
 
     def find_faces(self, data: bytes, name: str) -> tuple[tuple[int, int], list[Face]]:
         """Width and height of a picture, and the faces in it, left to right."""
         picture = decode_picture(data, name)
         return picture.size, find_faces(picture, self._pipe.detector)
 
-    def identify(self, photos: Mapping[str, bytes], largest: bool) -> Identity:
-        """The person in these photos. Raises PictureError naming the photo."""
-        shown = [self._identify_one(photos[name], name, largest) for name in photos]
-        return mix_identities(shown, [1.0] * len(shown)) if len(shown) > 1 else shown[0]
+    def make_profile(self, photos: Mapping[str, bytes], largest: bool) -> Profile:
+        """The person in these photos, with a preview. Raises PictureError naming the photo."""
+        shown = [decode_picture(data, name) for name, data in photos.items()]
+        for name, picture in zip(photos, shown, strict=True):
+            with _naming(name):
+                self._pipe.find_face(picture, largest=largest)
+        return make_profile(self._pipe, shown, largest=largest)
 
     def paint(self, works: Sequence[Work], on_step: OnStep) -> Iterator[Drawn | Failed]:
         """What comes of each job, drawn together where they have one shape."""
@@ -86,18 +96,13 @@ class Painter:
     def _draw(self, requests: Sequence[Request], on_step: OnStep) -> list[FaceStudioOutput]:
         total = requests[0].num_inference_steps or 0
 
-        def on_step_end(step: int, timestep: Tensor, latents: Tensor) -> Tensor:
-            on_step(step + 1, total)
-            return latents
-
-        if shape_of(requests[0]) is not None:
-            return draw_together(self._pipe, requests, on_step_end)
-
         def callback(
             pipe: FaceStudioPipeline, step: int, timestep: Tensor, kept: dict[str, Tensor]
         ) -> None:
             on_step(step + 1, total)
 
+        if shape_of(requests[0]) is not None:
+            return draw_together(self._pipe, requests, callback)
         return [self._pipe.run(replace(requests[0], callback_on_step_end=callback))]
 
     def _to_request(self, work: Work) -> Request:
@@ -126,11 +131,18 @@ class Painter:
         return self._identify_one(work.pictures[name], name, work.asked.largest)
 
     def _identify_one(self, data: bytes, name: str, largest: bool) -> Identity:
-        try:
+        with _naming(name):
             return self._pipe.identity(decode_picture(data, name), largest=largest)
-        except PictureError as error:
-            error.file = name
-            raise
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Let errors of a picture say which it is."""
+    try:
+        yield
+    except PictureError as error:
+        error.file = name
+        raise
 
 
 def _to_drawn(job_id: str, output: FaceStudioOutput) -> Drawn:

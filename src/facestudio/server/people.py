@@ -8,9 +8,10 @@ from pathlib import Path
 
 from facestudio.errors import BadOption, NotFound
 from facestudio.faces.identity import Identity
+from facestudio.identities.profile import Profile
 from facestudio.identities.store import IdentityStore
 from facestudio.server.keys import LOCAL
-from facestudio.server.schemas import IdentityFacts
+from facestudio.server.schemas import IdentityFacts, PhotoQuality
 from facestudio.server.work import SAVED
 
 
@@ -36,8 +37,21 @@ class People:
 
     def facts(self, owner: str, name: str) -> IdentityFacts:
         """What is known of a saved person. Raises NotFound."""
-        person = self.one(owner, name)
-        return IdentityFacts(name=name, encoder=person.encoder, photos=len(person.photos))
+        profile = self.profile(owner, name)
+        return IdentityFacts(
+            name=name,
+            encoder=profile.identity.encoder,
+            photos=len(profile.identity.photos),
+            qualities=[PhotoQuality(**vars(q), faults=q.faults()) for q in profile.qualities],
+            lowest_similarity=profile.lowest_similarity,
+            warnings=profile.warnings(),
+            preview=None if profile.preview is None else f"/v1/identities/{name}/preview",
+        )
+
+    def profile(self, owner: str, name: str) -> Profile:
+        """All that is saved of a person. Raises NotFound."""
+        self._check(owner, name)
+        return self.of(owner).load_profile(name)
 
     def remove(self, owner: str, name: str) -> None:
         """Delete a saved person. Raises NotFound."""

@@ -54,7 +54,7 @@ async def generate(
     desk.dispatcher.check_room()
     upload = await read_upload(request, desk.settings)
     asked = parse(Generate, upload.settings)
-    job = await make_job(asked, upload, caller, desk.people, desk.facts, desk.settings)
+    job = await make_job(asked, upload, caller, desk.people, desk.card.limits, desk.settings)
     desk.dispatcher.accept(job, list(upload.pictures.values()))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if wait:

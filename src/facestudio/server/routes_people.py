@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 
-from facestudio.errors import BadOption
+from facestudio.errors import BadOption, NotFound
 from facestudio.faces.detect import MIN_FACE_PX, Face
 from facestudio.server.answers import problems
 from facestudio.server.desk import Caller, Desk
@@ -19,6 +20,8 @@ from facestudio.server.schemas import (
     IdentityList,
     NewIdentity,
 )
+
+PREVIEW = {200: {"description": "The picture.", "content": {"image/png": {}}}}
 
 router = APIRouter(prefix="/v1", tags=["people"])
 PersonName = Annotated[str, Path(max_length=64, examples=["anna"])]
@@ -58,7 +61,7 @@ async def add_identity(request: Request, caller: Caller, desk: Desk) -> Identity
     store = desk.people.of(caller)
     store.check_free(asked.name, replace=asked.replace)
     await check_pictures(upload.pictures, desk.settings)
-    person = await desk.engine.identify(upload.pictures, asked.largest)
+    person = await desk.engine.make_profile(upload.pictures, asked.largest)
     store.add(asked.name, person, replace=asked.replace)
     return desk.people.facts(caller, asked.name)
 
@@ -67,6 +70,19 @@ async def add_identity(request: Request, caller: Caller, desk: Desk) -> Identity
 async def show_identity(name: PersonName, caller: Caller, desk: Desk) -> IdentityFacts:
     """What is known of a saved person."""
     return desk.people.facts(caller, name)
+
+
+@router.get(
+    "/identities/{name}/preview", response_class=Response, responses=PREVIEW | problems(404)
+)
+async def fetch_preview(name: PersonName, caller: Caller, desk: Desk) -> Response:
+    """A small picture of a saved person, made by the model; no photo."""
+    preview = desk.people.profile(caller, name).preview
+    if preview is None:
+        raise NotFound(f"there is no preview of {name}")
+    buffer = io.BytesIO()
+    preview.save(buffer, "PNG")
+    return Response(buffer.getvalue(), media_type="image/png")
 
 
 @router.delete("/identities/{name}", status_code=204, responses=problems(404))

@@ -7,7 +7,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from facestudio.server.answers import problems
 from facestudio.server.desk import Caller, Desk
-from facestudio.server.schemas import Health, ModelList
+from facestudio.server.schemas import Health, ModelFacts, ModelList
+
+LIMITS = (
+    "multiple", "height", "width", "guidance_scale", "num_inference_steps", "max_steps",
+)  # fmt: skip
 
 router = APIRouter(tags=["server"])
 FIGURES = {200: {"description": "Prometheus' text.", "content": {"text/plain": {}}}}
@@ -17,7 +21,10 @@ STARTING = {503: {"model": Health, "description": "The model is still being load
 @router.get("/v1/models", responses=problems())
 async def list_models(caller: Caller, desk: Desk) -> ModelList:
     """What this server draws with."""
-    return ModelList(models=[desk.facts])
+    card = desk.card
+    kept = {name: getattr(card.limits, name) for name in LIMITS}
+    facts = ModelFacts(name=card.name, encoder=card.encoder, takes_words=card.takes_words, **kept)
+    return ModelList(models=[facts])
 
 
 @router.get("/health")

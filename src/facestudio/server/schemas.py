@@ -202,12 +202,29 @@ class FacesFound(BaseModel):
     faces: list[FaceFacts]
 
 
+class PhotoQuality(BaseModel):
+    """How well a photo showed the face."""
+
+    face_px: float
+    sharpness: float
+    turn: float
+    faults: list[str]
+
+
 class IdentityFacts(BaseModel):
     """A saved person."""
 
     name: Annotated[str, Field(examples=["anna"])]
     encoder: Annotated[str, Field(examples=["facestudio-mini@1"])]
     photos: Annotated[int, Field(description="How many photos went in; none is kept.")]
+    qualities: list[PhotoQuality] = []
+    lowest_similarity: Annotated[
+        float | None, Field(description="Of any two photos: 0 strangers, about 0.7 one person.")
+    ] = None
+    warnings: list[str] = []
+    preview: Annotated[
+        str | None, Field(description="Where a picture of them is that the model made.")
+    ] = None
 
 
 class IdentityList(BaseModel):

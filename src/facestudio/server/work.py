@@ -11,10 +11,21 @@ from PIL import Image
 from facestudio.errors import BadOption, FaceStudioError, MissingFile
 from facestudio.faces.detect import Face
 from facestudio.faces.identity import Identity
+from facestudio.identities.profile import Profile
 from facestudio.pipeline.request import Limits, Request, check_request
-from facestudio.server.schemas import Generate, Mix, ModelFacts, Photos
+from facestudio.server.schemas import Generate, Mix, Photos
 
 SAVED = "@"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a loaded model is and what it allows."""
+
+    name: str
+    encoder: str
+    takes_words: bool
+    limits: Limits
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Engine(Protocol):
 
     lanes: int  # how many batches may be drawn at the same time
 
-    async def start(self) -> ModelFacts:
+    async def start(self) -> ModelCard:
         """Load the model and tell what it is. Raises ModelError."""
         ...
 
@@ -78,8 +89,8 @@ class Engine(Protocol):
         """Width and height of a picture, and the faces in it. Raises PictureError."""
         ...
 
-    async def identify(self, photos: Mapping[str, bytes], largest: bool) -> Identity:
-        """The person in these photos. Raises PictureError."""
+    async def make_profile(self, photos: Mapping[str, bytes], largest: bool) -> Profile:
+        """The person in these photos, to be saved. Raises PictureError."""
         ...
 
     async def stop(self) -> None:
