@@ -9,7 +9,8 @@ from io import BytesIO
 
 from PIL import Image
 
-# In the order they are shown, \u00ad where a long one may be broken; the first is chosen for who chooses none.
+# In the order they are shown, \u00ad where a long one may be broken. The first is chosen for
+# who chooses none.
 TITLES = {
     "ink": "Ink",
     "watercolour": "Water\u00adcolour",
