@@ -101,7 +101,8 @@ def cross_attentions(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
 
 def layer_widths_of(unet: UNet2DConditionModel) -> list[int]:
     """The channels of every cross-attention of `unet`."""
-    return [attn.to_k.out_features for attn in cross_attentions(unet).values()]
+    linears = [attn.get_submodule("to_k") for attn in cross_attentions(unet).values()]
+    return [linear.out_features for linear in linears if isinstance(linear, nn.Linear)]
 
 
 def add_lora(unet: UNet2DConditionModel, weights: dict[str, Tensor]) -> None:
