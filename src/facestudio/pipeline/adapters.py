@@ -23,7 +23,7 @@ from facestudio.guidance.hybrid import blend
 from facestudio.pipeline.conditions import needs_cfg
 from facestudio.pipeline.parts import Parts
 from facestudio.pipeline.request import Request
-from facestudio.pipeline.scene import Scene, to_pixels
+from facestudio.pipeline.scene import Scene
 
 
 def make_adapter_context(
@@ -72,11 +72,11 @@ def add_style(
     parts: Parts, scene: Scene, words: Tensor, sets: int, weight: float, cfg: bool
 ) -> AddedTokens:
     """The style picture's tokens, the same in every set."""
-    adapter, towers = parts.guidance.style, parts.image_towers
-    if adapter is None or towers is None:
+    adapter = parts.guidance.style
+    if adapter is None or parts.image_towers is None:
         raise _no_adapter(parts, "style picture", "give words alone", "ip-adapter")
     assert scene.style is not None
-    vector = towers(to_pixels(scene.style).to(parts.like))  # (1, style_dim)
+    vector = parts.style_vector(scene.style)  # (1, style_dim)
     tokens = _project(adapter, vector, words, cfg).expand(-1, sets, -1, -1)
     return AddedTokens(tokens, (weight,) * sets, adapter.layers(parts.unet))
 

@@ -21,7 +21,7 @@ from facestudio.guidance.face_map import lay_out
 from facestudio.guidance.hybrid import HybridGuidance, blend
 from facestudio.pipeline.parts import Parts
 from facestudio.pipeline.request import Request
-from facestudio.pipeline.scene import Scene, to_pixels
+from facestudio.pipeline.scene import Scene
 
 CONDITION_STREAM = 0x5EED
 
@@ -100,7 +100,7 @@ def split_embeddings(told: Tensor, parts: Parts) -> tuple[Tensor, Tensor | None]
 def look(parts: Parts, style: Image.Image | None, count: int) -> Tensor:
     """e_h (count, style_dim) of a style picture whose face is hidden."""
     assert style is not None
-    return parts.image_towers(to_pixels(style).to(parts.like)).expand(count, -1)
+    return parts.style_vector(style).expand(count, -1)
 
 
 def imagine(parts: Parts, text: str | None, generators: Sequence[Generator]) -> Tensor:

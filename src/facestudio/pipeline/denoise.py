@@ -10,7 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 
 from facestudio.errors import OutOfMemory
 from facestudio.guidance.attention import GuidanceContext
+from facestudio.pipeline.speed import EXACT, SpeedSettings
 
 StepEnd = Callable[[int, Tensor, Tensor], Tensor]
 
@@ -88,18 +89,22 @@ def denoise(
     generators: Sequence[Generator],
     hold: Hold | None = None,
     on_step_end: StepEnd | None = None,
+    speed: SpeedSettings = EXACT,
 ) -> Tensor:
     """Latents (B, C, h, w) at the end of the run.
 
     With twice as many rows of tokens as latents, the first half is the unconditional one of
     classifier-free guidance. on_step_end(step, timestep, latents) gives the latents to go on with.
+    speed: where in the run guidance counts.
     """
-    scheduler, latents = start.scheduler, start.latents
+    scheduler, latents, steps = start.scheduler, start.latents, len(start.timesteps)
+    unguided = conditional_half(context) if len(context.tokens) > len(latents) else context
     extra = step_options(scheduler, generators)
     if hold is not None:
         latents = hold.apply(latents, scheduler, start.timesteps[0])
     for step, timestep in enumerate(start.timesteps):
-        prediction = predict(unet, scheduler, latents, timestep, context, guidance_scale)
+        told = context if speed.guides(step, steps) else unguided
+        prediction = predict(unet, scheduler, latents, timestep, told, guidance_scale)
         latents = scheduler.step(prediction, timestep, latents, **extra).prev_sample
         if hold is not None:
             after = start.timesteps[step + 1] if step + 1 < len(start.timesteps) else None
@@ -107,6 +112,14 @@ def denoise(
         if on_step_end is not None:
             latents = on_step_end(step, timestep, latents)
     return latents
+
+
+def conditional_half(context: GuidanceContext) -> GuidanceContext:
+    """The context without the first, unconditional half of its rows."""
+    half = len(context.tokens) // 2
+    added = [replace(one, tokens=one.tokens[half:]) for one in context.added]
+    face_map = None if context.face_map is None else context.face_map[half:]
+    return GuidanceContext(context.tokens[half:], context.masks, face_map, added)
 
 
 def predict(

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from PIL import Image
 from torch import Generator, Tensor, nn
 
 from facestudio.errors import BadModel
@@ -17,7 +18,10 @@ from facestudio.faces.embed import IdentityEncoder
 from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import install_region_attention
 from facestudio.guidance.hybrid import HybridGuidance
+from facestudio.pipeline.embed_cache import EmbedCache, hash_picture
 from facestudio.pipeline.request import Limits
+from facestudio.pipeline.scene import to_pixels
+from facestudio.pipeline.speed import EXACT, SpeedSettings
 
 
 class Codec(Protocol):
@@ -66,7 +70,7 @@ class PipelineConfig:
     name: shown and recorded. hide_margin: of the ellipse over a style picture's face, as in
     training; 0 hides nothing. portrait: style and start pictures of one person are framed around
     the face, as in training. guidance_scale, num_inference_steps: used where a call gives none.
-    prior_steps: of the prior that turns words into a style.
+    prior_steps: of the prior that turns words into a style. speed: what its runs may leave out.
     """
 
     name: str = "unnamed"
@@ -75,6 +79,7 @@ class PipelineConfig:
     guidance_scale: float = 3.0
     num_inference_steps: int = 25
     prior_steps: int = 8
+    speed: SpeedSettings = EXACT
 
 
 class Parts:
@@ -83,7 +88,8 @@ class Parts:
     unet, scheduler: diffusers'. codec: PatchCodec or KLCodec. text_towers and prior are None in
     a model that takes no words, image_towers in one that takes no style picture. controlnet: set
     it to diffusers' ControlNetModel, or MultiControlNetModel, to give control pictures in calls;
-    it is not saved with the model.
+    it is not saved with the model. embed_cache: what the encoders made of the last pictures; put
+    EmbedCache(0) there to keep nothing.
     Raises BadModel if the parts do not fit together.
     """
 
@@ -111,6 +117,7 @@ class Parts:
         self.prior = prior
         self.controlnet: nn.Module | None = None
         self.config = config or PipelineConfig()
+        self.embed_cache = EmbedCache()
         check_fit(self)
         for network in self.networks().values():
             network.eval()
@@ -139,12 +146,20 @@ class Parts:
             guidance_scale=self.config.guidance_scale,
             num_inference_steps=self.config.num_inference_steps,
             max_steps=self.scheduler.config.num_train_timesteps,
+            speed=self.config.speed,
         )
 
     @property
     def map_features(self) -> int:
         """How many numbers of a face map each position of the U-Net's input takes; 0: no map."""
         return int(self.unet.config.in_channels) - self.codec.channels
+
+    def style_vector(self, style: Image.Image) -> Tensor:
+        """The image towers' vector (1, embed_dim) of a picture, kept for the next call."""
+        towers, like = self.image_towers, self.like
+        assert towers is not None
+        key = ("style", hash_picture(style), like.dtype, like.device)
+        return self.embed_cache.get(key, (towers,), lambda: towers(to_pixels(style).to(like)))
 
     def networks(self) -> dict[str, nn.Module]:
         """The parts that are torch modules, by their names."""

@@ -35,6 +35,7 @@ from facestudio.pipeline.denoise import (
     saying_what_would_fit,
     start_run,
 )
+from facestudio.pipeline.embed_cache import hash_picture
 from facestudio.pipeline.likeness import measure_likeness
 from facestudio.pipeline.load import load_parts, save_parts
 from facestudio.pipeline.output import FaceStudioOutput
@@ -47,7 +48,9 @@ from facestudio.pipeline.request import (
     list_controls,
     list_people,
 )
+from facestudio.pipeline.reuse import reuse
 from facestudio.pipeline.scene import Scene, read_scene, to_output, to_pictures, to_pixels
+from facestudio.pipeline.speed import SpeedSettings, read_speed
 from facestudio.provenance.watermark import watermark_of
 
 Person = Identity | PictureLike | None
@@ -84,9 +87,17 @@ class FaceStudioPipeline(Parts):
         """
         if not photos:
             raise BadOption("identity() got no photo: give one or several of the same person")
+        encoder = self.identity_encoder
+        key = ("identity", largest, *(hash_picture(read_picture(photo)) for photo in photos))
+        makers = (encoder, self.detector)
+        vectors = self.embed_cache.get(key, makers, lambda: self._embed(photos, largest))
+        return Identity.from_photos(vectors, encoder)
+
+    def _embed(self, photos: Sequence[PictureLike], largest: bool) -> np.ndarray:
+        """The encoder's vectors (n, dimension) of the one face in each photo."""
         found = [self.find_face(photo, largest=largest) for photo in photos]
         crops = np.stack([align_face(picture, face.eyes) for picture, face in found])
-        return Identity.from_photos(self.identity_encoder.embed(crops), self.identity_encoder)
+        return self.identity_encoder.embed(crops)
 
     def find_face(self, photo: PictureLike, *, largest: bool = False) -> tuple[Image, Face]:
         """The photo upright and the one face in it. Raises PictureError naming the photo."""
@@ -121,6 +132,7 @@ class FaceStudioPipeline(Parts):
         control_image: PictureLike | Sequence[PictureLike] | None = None,
         controlnet_conditioning_scale: float | Sequence[float] = 1.0,
         callback_on_step_end: Callback | None = None,
+        speed: SpeedSettings | dict[str, Any] | str | None = None,
     ) -> FaceStudioOutput:
         """Pictures of `identity`: a photo, an Identity, a list of them, or None for nobody.
 
@@ -138,6 +150,7 @@ class FaceStudioPipeline(Parts):
         picture and its weight for each network in `pipe.controlnet`.
         callback_on_step_end(pipe, step, timestep, {"latents": …}) may give back {"latents": …}
         to go on with.
+        speed: "exact", "fast" or SpeedSettings; by default the model's own, most often exact.
         Raises OptionError, PictureError, ModelError, OutOfMemory, before any work where possible.
         """
         controls, scales = list_controls(control_image, controlnet_conditioning_scale)
@@ -165,6 +178,7 @@ class FaceStudioPipeline(Parts):
             control_images=controls,
             control_scales=scales,
             callback_on_step_end=callback_on_step_end,
+            speed=speed,
         )
         return self.run(check_request(request, self.limits))
 
@@ -203,8 +217,10 @@ class FaceStudioPipeline(Parts):
             hold = Hold(clean.expand_as(noise), noise, free)
         start = start_run(self.scheduler, steps, noise, clean, request.strength)
         on_step_end = self._adapt(request.callback_on_step_end)
-        unet = add_control(self.unet, self.controlnet, request, self.like)
-        return denoise(unet, start, guidance, scale, generators, hold, on_step_end)
+        speed = read_speed(request.speed)
+        reusing = reuse(self.unet, speed, len(start.timesteps))
+        unet = add_control(reusing, self.controlnet, request, self.like)
+        return denoise(unet, start, guidance, scale, generators, hold, on_step_end, speed)
 
     def _encode_canvas(self, request: Request, scene: Scene) -> Tensor | None:
         """Latents (1, C, h, w) of the picture to start from or hold on to, if there is a use."""

@@ -17,6 +17,8 @@ from facestudio.faces.identity import Identity
 from facestudio.images import PictureLike, read_picture
 from facestudio.pipeline.request import Request
 from facestudio.pipeline.scene import Scene
+from facestudio.pipeline.speed import read_speed
+from facestudio.settings import to_dict
 
 PLAIN = (
     "prompt", "negative_prompt", "alpha", "strength", "background", "identity_scale",
@@ -44,6 +46,7 @@ def describe_call(
     settings["identity"] = [
         _person(given, person) for given, person in zip(request.people, people, strict=True)
     ]
+    settings["speed"] = to_dict(read_speed(request.speed))
     settings["style"] = _picture(request.style)
     settings["image"] = _picture(request.image)
     if request.control_images:

@@ -11,6 +11,7 @@ import numpy as np
 
 from facestudio.errors import BadOption, BadRegion
 from facestudio.images import PictureLike
+from facestudio.pipeline.speed import EXACT, SpeedSettings, read_speed
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -38,7 +39,8 @@ class Limits:
     """What one model allows and what it does where nothing is asked.
 
     multiple: height and width must divide by it; height, width, guidance_scale and
-    num_inference_steps are the defaults; max_steps is the number of steps it was trained with.
+    num_inference_steps are the defaults, and so is speed; max_steps is the number of steps it was
+    trained with.
     """
 
     multiple: int
@@ -47,6 +49,7 @@ class Limits:
     guidance_scale: float
     num_inference_steps: int
     max_steps: int
+    speed: SpeedSettings = EXACT
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Request:
     control_images: tuple[PictureLike, ...] = ()  # one for each ControlNet
     control_scales: tuple[float, ...] = ()
     callback_on_step_end: Callback | None = None
+    speed: SpeedSettings | dict[str, Any] | str | None = None
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -128,9 +132,11 @@ def _fill_in(request: Request, limits: Limits) -> Request:
     """Defaults in place of None; a prompt of white space counts as none."""
     given = {
         name: getattr(limits, name)
-        for name in ("height", "width", "guidance_scale", "num_inference_steps")
+        for name in ("height", "width", "guidance_scale", "num_inference_steps", "speed")
         if getattr(request, name) is None
     }
+    if request.speed is not None:
+        given["speed"] = read_speed(request.speed)
     if request.image is not None and request.strength is None:
         given["strength"] = 0.6
     return replace(request, **given)
