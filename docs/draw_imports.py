@@ -14,7 +14,7 @@ import grimp
 
 PACKAGE = "facestudio"
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("doors", ("cli", "web", "server", "comfy")),
+    ("doors", ("cli", "web", "server", "comfy", "client")),
     ("saved people", ("identities",)),
     ("makes and judges models", ("training", "evaluation")),
     ("prepared sets", ("data",)),

@@ -13,6 +13,7 @@ from facestudio.faces.identity import Identity
 from facestudio.guidance import RegionAttention
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.scene import to_pixels
+from facestudio.provenance.content import ContentWarning
 from facestudio.provenance.watermark import find_watermark
 
 LEFT, RIGHT = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
@@ -392,3 +393,30 @@ def test_each_pictures_mark_is_its_own(pipe, anna):
 def test_a_watermark_is_on_or_off(pipe, anna):
     with pytest.raises(BadOption, match="watermark"):
         pipe(anna, prompt="a hat", watermark="yes")
+
+
+class GivenChecker:
+    """Calls the pictures explicit that it is told, in turn."""
+
+    name = "given"
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = iter(answers)
+
+    def is_explicit(self, picture: Image.Image) -> bool:
+        return next(self.answers)
+
+
+def test_explicit_pictures_come_out_grey(pipe, anna):
+    pipe.content_checker = GivenChecker(False, True)
+    with pytest.warns(ContentWarning, match="1 of 2 pictures withheld as explicit by given"):
+        out = pipe(anna, prompt="a hat", seed=1, num_images_per_prompt=2)
+    shown, hidden = (np.asarray(picture) for picture in out.images)
+    assert np.ptp(shown) > 20
+    assert np.ptp(hidden) == 0
+
+
+def test_pictures_that_pass_are_as_without_a_checker(pipe, anna):
+    plain = pipe(anna, prompt="a hat", seed=1).images[0]
+    pipe.content_checker = GivenChecker(False)
+    np.testing.assert_array_equal(pipe(anna, prompt="a hat", seed=1).images[0], plain)
