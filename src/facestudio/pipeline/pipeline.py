@@ -7,6 +7,7 @@ U-Net draws under it (FaceStudio, arXiv 2312.02663).
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -51,13 +52,20 @@ from facestudio.pipeline.request import (
 from facestudio.pipeline.reuse import reuse
 from facestudio.pipeline.scene import Scene, read_scene, to_output, to_pictures, to_pixels
 from facestudio.pipeline.speed import SpeedSettings, read_speed
+from facestudio.provenance.content import ContentChecker, ContentWarning
 from facestudio.provenance.watermark import watermark_of
 
 Person = Identity | PictureLike | None
 
 
 class FaceStudioPipeline(Parts):
-    """Draw people from one photo each, in the manner of words, of a style picture, or of both."""
+    """Draw people from one photo each, in the manner of words, of a style picture, or of both.
+
+    content_checker: pictures that it calls explicit come out grey; page and server set it where
+    one is installed (`provenance.content.find_checker`).
+    """
+
+    content_checker: ContentChecker | None = None
 
     @classmethod
     def from_pretrained(
@@ -251,6 +259,8 @@ class FaceStudioPipeline(Parts):
         if request.output_type == "latent":
             return latents, [[None] * len(people) for _ in latents]
         pixels = self.codec.decode(latents)
+        if self.content_checker is not None:
+            pixels = hide_explicit(pixels, self.content_checker)
         if request.watermark:
             pixels = mark_as_generated(pixels)
         pictures = to_pictures(pixels)
@@ -278,6 +288,17 @@ class FaceStudioPipeline(Parts):
     def _describe(self) -> dict[str, Any]:
         """What of the model goes into the settings of a picture."""
         return {"model": self.config.name, "scheduler": type(self.scheduler).__name__}
+
+
+def hide_explicit(pixels: Tensor, checker: ContentChecker) -> Tensor:
+    """Pixels (B, 3, H, W) in -1...1, grey all over where the checker calls a picture explicit."""
+    explicit = [checker.is_explicit(picture) for picture in to_pictures(pixels)]
+    if not any(explicit):
+        return pixels
+    message = f"{sum(explicit)} of {len(explicit)} pictures withheld as explicit by {checker.name}"
+    warnings.warn(message, ContentWarning, stacklevel=2)
+    hidden = torch.tensor(explicit, device=pixels.device)
+    return pixels.masked_fill(hidden[:, None, None, None], 0.0)
 
 
 def mark_as_generated(pixels: Tensor) -> Tensor:
