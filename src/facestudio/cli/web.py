@@ -34,8 +34,10 @@ def web(
     require_gradio()
     with waiting(f"loading {model}"):
         from facestudio import FaceStudioPipeline
+        from facestudio.provenance.content import find_checker
 
         pipe = FaceStudioPipeline.from_pretrained(model)
+        pipe.content_checker = find_checker()
     with serving(pipe, host, port, password=password, browser=browser) as address:
         typer.echo(f"the page is at {address} (Ctrl-C ends it)")
         threading.Event().wait()

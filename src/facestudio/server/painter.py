@@ -21,6 +21,7 @@ from facestudio.pipeline.batch import draw_together, shape_of
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.request import Request
+from facestudio.provenance.content import find_checker
 from facestudio.server.schemas import Mix, Photos
 from facestudio.server.work import (
     SAVED,
@@ -50,7 +51,9 @@ class Painter:
         if threads is not None:
             torch.set_num_threads(threads)
         warnings.simplefilter("ignore", PromptWarning)  # it holds what somebody wrote
-        return cls(FaceStudioPipeline.from_pretrained(model))
+        pipe = FaceStudioPipeline.from_pretrained(model)
+        pipe.content_checker = find_checker()
+        return cls(pipe)
 
     def describe(self) -> ModelCard:
         """What the model is and what it allows."""
