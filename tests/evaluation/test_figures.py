@@ -71,7 +71,7 @@ def test_a_figure_and_the_page_are_written(figure_settings, pipe):
     assert read_picture(paths[0]).size == (6 * 36 - 4, 3 * 36 + LABEL_PX)
     page = paths[1].read_text("utf-8")
     assert "![Novel view: each identity in the pose of a reference.](figure-views.jpg)" in page
-    assert "By me." in page
+    assert "By the painter." in page
     assert "figure-alpha.jpg" not in page
 
 

@@ -43,7 +43,7 @@ def show_alpha(studio: Studio) -> list[Row]:
     style = studio.settings.looks[1]
     captions = ["photo", *(f"{alpha:.1f}" for alpha in ALPHAS), "style picture"]
     label = f"from “{studio.settings.drawn_prompt}” to a style picture, alpha from 0 to 1"
-    rows = []
+    rows: list[Row] = []
     for number in SWEPT:
         drawn = [
             studio.draw(number, studio.settings.drawn_prompt, style, alpha=alpha)
@@ -58,7 +58,7 @@ def show_alpha(studio: Studio) -> list[Row]:
 def show_mixing(studio: Studio) -> list[Row]:
     """One person, ten steps to another, the other; three couples, the style held in each."""
     captions = ["one", *(f"{share:.2f}" for share in SHARES), "the other"]
-    rows = []
+    rows: list[Row] = []
     for (one, other), style in zip(COUPLES, (PHOTO, *studio.settings.looks[:2]), strict=True):
         drawn = [studio.draw(Mixed(one, other, share), style=style) for share in SHARES]
         pictures = [studio.portraits[one], *drawn, studio.portraits[other]]
@@ -68,7 +68,7 @@ def show_mixing(studio: Studio) -> list[Row]:
 
 def show_couples(studio: Studio) -> list[Row]:
     """Two photos, the couple by region, the couple by plain cross-attention."""
-    rows = []
+    rows: list[Row] = []
     for one, other in COUPLES:
         pictures = [
             studio.portraits[one],
@@ -82,17 +82,17 @@ def show_couples(studio: Studio) -> list[Row]:
 
 def draw_couple(studio: Studio, one: int, other: int) -> list[Image.Image]:
     """Two people on a canvas of double width: by region, and as one mixed identity."""
-    wide = {"width": 2 * studio.pipe.limits.width}
+    prompt, width = studio.settings.prompt, 2 * studio.pipe.limits.width
     return [
-        studio.draw((one, other), studio.settings.prompt, regions=HALVES, **wide),
-        studio.draw(Mixed(one, other), studio.settings.prompt, **wide),
+        studio.draw((one, other), prompt, regions=HALVES, width=width),
+        studio.draw(Mixed(one, other), prompt, width=width),
     ]
 
 
 def show_image_to_image(studio: Studio) -> list[Row]:
     """A photo to start from, whose face is wanted, and the results by strength."""
     captions = ["start", "face of", *(f"strength {strength:g}" for strength in STRENGTHS)]
-    rows = []
+    rows: list[Row] = []
     for start, face in COUPLES:
         drawn = [
             studio.draw(face, studio.settings.prompt, image=start, strength=strength)

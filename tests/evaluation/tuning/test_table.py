@@ -9,9 +9,10 @@ import pytest
 
 from facestudio.errors import BadOption, MissingFile
 from facestudio.evaluation import tuning
+from facestudio.evaluation.measures import Estimate
 from facestudio.evaluation.people import read_people
 from facestudio.evaluation.tuning import make_table, runs
-from facestudio.evaluation.tuning.page import Choice, Trial
+from facestudio.evaluation.tuning.page import Choice, Row, Seconds, Table, Trial
 from facestudio.evaluation.tuning.settings import (
     PriorSettings,
     TableSettings,
@@ -47,6 +48,7 @@ def test_every_row_has_its_figures(run, table_settings):
     assert seen == [(i, 28) for i in range(1, 29)]
     written = json.loads((table_settings.out / "report.json").read_text("utf-8"))
     assert written == json.loads(json.dumps(table.to_dict()))
+    assert written["bars"].keys() == {"likeness_lead", "likeness_lead_style", "setup_ratio"}
     assert {"best", "at_the_end"} <= written["choices"][0].keys()
 
 
@@ -57,6 +59,7 @@ def test_the_page_names_what_was_chosen(run, table_settings):
     assert f"| Textual Inversion, {best.iterations} iterations at 0.1 | 1 |" in page
     assert "| this model without identity, words |  |" in page
     assert "DreamBooth, references: 1." in page
+    assert "more like the photos than the better tuned method" in page
     assert (table_settings.out / "sheets/sheet-00.jpg").exists()
 
 
@@ -153,6 +156,24 @@ def test_the_best_trial_is_the_most_alike_and_then_the_shortest():
     assert choice.best == Trial(2, 10, 0.5)
     assert not choice.at_the_end
     assert Choice("inversion", 1, trials[:2]).at_the_end
+
+
+def test_bars_compare_with_the_better_and_the_quicker_tuned_method():
+    def row(method, references, likeness, setup):
+        value = Estimate(likeness, likeness, likeness, 2)
+        return Row(method, references, *[value] * 5, Seconds(setup, 1.0))
+
+    rows = (
+        row("style", 1, 0.7, 0.5), row("style", 3, 0.9, 1.0), row("words", 1, 0.5, 0.5),
+        row("inversion", 1, 0.2, 300.0), row("dreambooth", 1, 0.4, 50.0),
+        row("dreambooth", 3, 0.8, 10.0),
+    )  # fmt: skip
+    table = Table({}, "own@1", None, None, None, {}, rows, ())
+    assert table.bars == {
+        "likeness_lead": pytest.approx(0.1),
+        "likeness_lead_style": pytest.approx(0.3),
+        "setup_ratio": pytest.approx(100),
+    }
 
 
 @pytest.mark.parametrize(

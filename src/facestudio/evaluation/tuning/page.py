@@ -91,16 +91,33 @@ class Table:
     rows: tuple[Row, ...]
     choices: tuple[Choice, ...]
 
+    @property
+    def bars(self) -> dict[str, float]:
+        """The figures that a model is held to, with the fewest references.
+
+        likeness_lead: by words, over the better tuned method; likeness_lead_style: by a style
+        picture. setup_ratio: how many times longer the quicker tuned method gets ready.
+        """
+        fewest = min(row.references for row in self.rows)
+        rows = {row.method: row for row in self.rows if row.references == fewest}
+        tuned = [rows["inversion"], rows["dreambooth"]]
+        best = max(row.reference.mean for row in tuned)
+        return {
+            "likeness_lead": rows["words"].reference.mean - best,
+            "likeness_lead_style": rows["style"].reference.mean - best,
+            "setup_ratio": min(row.seconds.setup for row in tuned) / rows["words"].seconds.setup,
+        }
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, each choice with its best."""
-        plain = to_dict(self)
+        """Plain values for JSON, the bars first, each choice with its best."""
+        plain = {"bars": self.bars, **to_dict(self)}
         for choice, value in zip(self.choices, plain["choices"], strict=True):
             value |= {"best": to_dict(choice.best), "at_the_end": choice.at_the_end}
         return plain
 
     def to_markdown(self) -> str:
         """A page: who was drawn, the table, what was chosen and from what."""
-        lines = [*self._head(), *self._table(), *self._choices(), *self._notes()]
+        lines = [*self._head(), *self._table(), *self._bars(), *self._choices(), *self._notes()]
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path) -> None:
@@ -124,8 +141,10 @@ class Table:
 
     def _table(self) -> list[str]:
         real = self.real["independent" if self.recogniser else "own"]
-        rows = [("**two real photos**", "", show(real.same), show(real.same), share(real.rank1),
-                 "", show(self.real["own"].same), "", "")]  # fmt: skip
+        rows: list[tuple[str, ...]] = [(
+            "**two real photos**", "", show(real.same), show(real.same), share(real.rank1), "",
+            show(self.real["own"].same), "", "",
+        )]  # fmt: skip
         rows += [self._row(row) for row in self.rows]
         low, own_low = (f"{pairs.strangers:.3f}" for pairs in (real, self.real["own"]))
         rows.append(("**two strangers**", "", low, low, "", "", own_low, "", ""))
@@ -144,6 +163,15 @@ class Table:
             show(row.reference), show(row.other), share(row.rank1_other), share(row.with_face),
             show(row.own), f"{row.seconds.setup:.2f}", f"{row.seconds.picture:.2f}",
         )  # fmt: skip
+
+    def _bars(self) -> list[str]:
+        bars = self.bars
+        return [
+            f"By words this model is {bars['likeness_lead']:+.3f} more like the photos than the "
+            f"better tuned method, by style picture {bars['likeness_lead_style']:+.3f}; the "
+            f"quicker tuned method takes {bars['setup_ratio']:.0f} times as long to get ready.",
+            "",
+        ]
 
     def _choices(self) -> list[str]:
         lines = [f"## Chosen by likeness on {self.tuning.evaluated} other people", ""]
@@ -171,6 +199,7 @@ class Table:
             "likeness 0. Seconds are medians over the people on the machine that made the table. "
             "Textual Inversion seeks the identity vector, the U-Net frozen; DreamBooth tunes the "
             f"whole U-Net and keeps to {prior['pictures']} pictures that the untuned model drew of "
-            "nobody, whose drawing is not counted in its set-up. All draw by the prompt "
-            f'"{self.settings["prompt"]}"; the style picture is the first reference, face hidden.'
+            "nobody, whose drawing is not counted in its set-up. All rows but those by style "
+            f'picture draw by the prompt "{self.settings["prompt"]}"; the style picture is the '
+            "first reference, face hidden.",
         ]
