@@ -1,0 +1,97 @@
+"""The cache of encoders' results: the same results, fewer calls, a bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facestudio.errors import NoFace
+from facestudio.pipeline.embed_cache import EmbedCache, hash_picture
+
+
+def count(results):
+    """A maker that counts up, and the list of what it made."""
+
+    def make():
+        results.append(len(results))
+        return results[-1]
+
+    return make
+
+
+@pytest.fixture
+def encoded(pipe, monkeypatch):
+    """The batches that the identity encoder and the towers were given."""
+    seen = {"faces": [], "styles": []}
+    embed, look = pipe.identity_encoder.embed, pipe.image_towers.forward
+    monkeypatch.setattr(
+        pipe.identity_encoder, "embed", lambda crops: seen["faces"].append(crops) or embed(crops)
+    )
+    monkeypatch.setattr(
+        pipe.image_towers, "forward", lambda pixels: seen["styles"].append(pixels) or look(pixels)
+    )
+    return seen
+
+
+def test_a_result_is_made_once_for_its_parts():
+    cache, made, part = EmbedCache(), [], object()
+    assert [cache.get("a", (part,), count(made)) for _ in range(3)] == [0, 0, 0]
+    assert cache.get("b", (part,), count(made)) == 1
+    assert cache.get("a", (object(),), count(made)) == 2
+
+
+def test_the_longest_unused_goes_first():
+    cache, made, part = EmbedCache(2), [], object()
+    for key in "abac":
+        cache.get(key, (part,), count(made))
+    assert len(cache) == 2
+    assert cache.get("a", (part,), count(made)) == 0
+    assert cache.get("b", (part,), count(made)) == 3
+
+
+def test_switched_off_or_cleared_everything_is_made_anew():
+    part = object()
+    off, made = EmbedCache(0), []
+    assert [off.get("a", (part,), count(made)) for _ in range(2)] == [0, 1]
+    cleared, made = EmbedCache(), []
+    cleared.get("a", (part,), count(made))
+    cleared.clear()
+    assert cleared.get("a", (part,), count(made)) == 1
+
+
+def test_the_hash_is_of_size_and_pixels(picture):
+    assert hash_picture(picture(1)) == hash_picture(picture(1).convert("RGBA"))
+    different = [picture(1), picture(2), Image.new("RGB", (4, 2)), Image.new("RGB", (2, 4))]
+    assert len({hash_picture(image) for image in different}) == 4
+
+
+def test_a_photo_is_embedded_once(pipe, picture, encoded, tmp_path):
+    picture(1, 320, 320).save(tmp_path / "anna.png")
+    first, second = pipe.identity(picture(1, 320, 320)), pipe.identity(tmp_path / "anna.png")
+    assert len(encoded["faces"]) == 1
+    np.testing.assert_array_equal(first.embedding, second.embedding)
+    pipe.identity(picture(2, 320, 320))
+    pipe.identity(picture(1, 320, 320), picture(2, 320, 320))
+    assert len(encoded["faces"]) == 3
+    pipe.embed_cache = EmbedCache(0)
+    again = pipe.identity(picture(1, 320, 320))
+    assert len(encoded["faces"]) == 4
+    np.testing.assert_array_equal(first.embedding, again.embedding)
+
+
+def test_a_style_is_encoded_once(pipe, picture, encoded):
+    draw = {"style": picture(3), "seed": 1, "output_type": "np"}
+    first, second = (pipe(None, **draw).images for _ in range(2))
+    assert len(encoded["styles"]) == 1
+    np.testing.assert_array_equal(first, second)
+    pipe.embed_cache = EmbedCache(0)
+    np.testing.assert_array_equal(pipe(None, **draw).images, first)
+    assert len(encoded["styles"]) == 2
+
+
+def test_another_detector_looks_for_itself(pipe, picture, seeing):
+    pipe.identity(picture(1, 320, 320))
+    pipe.detector = seeing()
+    with pytest.raises(NoFace):
+        pipe.identity(picture(1, 320, 320))
