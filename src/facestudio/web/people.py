@@ -58,9 +58,8 @@ class People(Tab):
     def preview(self, session: Session, chosen: Sequence[str]) -> View:
         """The scene as it would be drawn: in each place the face that is chosen for it."""
         places = self.places(session)
-        fields = enumerate(_fields(chosen)[: len(places)])
-        photos = {i: session.photos[field] for i, field in fields if field in session.photos}
-        faces = {i: photo.crop(FACE_PX) for i, photo in photos.items()}
+        photos = [session.photos.get(field or "") for field in _fields(chosen)[: len(places)]]
+        faces = {i: photo.crop(FACE_PX) for i, photo in enumerate(photos) if photo is not None}
         words = "Another picture with people" if session.scene else "A picture with several people"
         return {
             "scene": show_scene(session.scene, places, faces),

@@ -89,7 +89,9 @@ class Compare(Tab):
 
         def plan() -> list[Plan]:
             options = wishes.options(session.style_picture())
-            across = read_numbers(alphas, "alphas", 0, 1) if "alpha" in options else [None]
+            across: list[float | None] = [None]
+            if "alpha" in options:
+                across = [*read_numbers(alphas, "alphas", 0, 1)]
             down = self._rows(guidances, stepses)
             if len(across) * len(down) > MAX_CELLS:
                 words = f"These are {len(across) * len(down)} pictures; {MAX_CELLS} are the most."
