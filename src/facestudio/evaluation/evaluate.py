@@ -7,7 +7,7 @@ figures; so does a later run with more people or another recogniser.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,7 +183,7 @@ def judge_fairness(
     if not members:
         return {}
     people = sitters.people
-    known = [person.groups for person in people]
+    known: Sequence[Mapping[str, str]] = [person.groups for person in people]
     if beside is not None:
         known = see_groups(people, sitters.reference.eyes[: len(people)], beside.classifiers)
     groups = judge_by_group(judges, members, outputs, sitters, known)

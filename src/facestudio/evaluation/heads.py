@@ -71,10 +71,10 @@ def fit_head(
             each = F.binary_cross_entropy_with_logits(scores, truth, reduction="none")
             loss = (each * torch.where(truth > 0, balance, 1.0)).mean()
         loss = loss + DECAY * (weight**2).sum() / len(names)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    solver.step(closure)  # type: ignore[no-untyped-call]
+    solver.step(closure)
     found = (weight.detach().numpy(), bias.detach().numpy())
     return Head(names, one_of, *found, mean.astype(np.float32), spread.astype(np.float32))
 

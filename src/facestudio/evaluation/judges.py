@@ -84,10 +84,14 @@ class Judges:
         by_points: list[np.ndarray | None] = []
         eyes = []
         for picture, face in found:
-            known = picture is not None and face is not None
-            by_eyes.append(align_face(picture, face.eyes) if known else None)
-            by_points.append(align_five_points(picture, face.points) if known else None)
-            eyes.append(face.eyes if known else np.full((2, 2), np.nan))
+            if picture is None or face is None:
+                by_eyes.append(None)
+                by_points.append(None)
+                eyes.append(np.full((2, 2), np.nan))
+            else:
+                by_eyes.append(align_face(picture, face.eyes))
+                by_points.append(align_five_points(picture, face.points))
+                eyes.append(face.eyes)
         independent = None
         if self.independent is not None:
             crops = by_points if self.by_points else by_eyes

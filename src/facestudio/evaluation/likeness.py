@@ -27,12 +27,16 @@ Outputs = Mapping[str, Vectors]
 
 def judge_real(judges: Judges, sitters: Sitters, false_accepts: float) -> dict[str, RealPairs]:
     """What the photos themselves give, by recogniser."""
-    photos = sitters.reference, sitters.other, sitters.third
     return {
-        name: judge_photos(scale, *(each.of(name) for each in photos[:2]), false_accepts,
-                           photos[2].of(name))
+        name: judge_photos(
+            scale,
+            sitters.reference.of(name),
+            sitters.other.of(name),
+            false_accepts,
+            sitters.third.of(name),
+        )
         for name, scale in judges.scales().items()
-    }  # fmt: skip
+    }
 
 
 def judge_condition(
@@ -130,9 +134,9 @@ def judge_by_group(
     values = [person_values(judges, outputs[each.name], sitters) for each in conditions]
     name = judges.trusted
     pairs = judges.scales()[name].table(sitters.reference.of(name), sitters.other.of(name))
-    figures = [
+    seen, reference, other = (
         person_means([each[figure] for each in values])
         for figure in ("with_face", "reference", "other")
-    ]
-    count = len(figures[0])
-    return judge_groups(groups[:count], *figures, np.diag(pairs)[:count])
+    )
+    count = len(seen)
+    return judge_groups(groups[:count], seen, reference, other, np.diag(pairs)[:count])

@@ -81,7 +81,9 @@ def _of_style(settings: EvaluationSettings) -> Iterator[Condition]:
 
 def _of_words(settings: EvaluationSettings) -> Iterator[Condition]:
     asked = settings.words
-    for name, words in {} if asked is None else asked.attributes.items():
+    if asked is None:
+        return
+    for name, words in asked.attributes.items():
         yield Condition(
             f"words-{name}", "prompt", words, attribute=name, purpose=WORDS, people=asked.n_people
         )
@@ -89,7 +91,9 @@ def _of_words(settings: EvaluationSettings) -> Iterator[Condition]:
 
 def _of_seeds(settings: EvaluationSettings) -> Iterator[Condition]:
     asked = settings.seeds
-    for number in range(1, 0 if asked is None else asked.n_seeds):
+    if asked is None:
+        return
+    for number in range(1, asked.n_seeds):
         yield Condition(
             f"seed-{number}", "prompt", settings.prompts[0], purpose=SEED,
             people=asked.n_people, noise=number,
@@ -122,7 +126,9 @@ def write_styles(
 ) -> None:
     """Keep the held-out pictures that show each person's portrait its style."""
     asked = settings.style
-    for style in () if asked is None else asked.pictures:
+    if asked is None:
+        return
+    for style in asked.pictures:
         for person in people[: asked.n_people]:
             path = style_path(settings.out, style, person.name)
             if not path.exists():
@@ -145,7 +151,7 @@ def make_outputs(
     pipe: FaceStudioPipeline,
     settings: EvaluationSettings,
     people: Sequence[Person],
-    identities: dict[str, Identity],
+    identities: Mapping[str, Identity],
     on_progress: Progress | None = None,
 ) -> None:
     """Make what is missing of every person's picture in every condition.

@@ -114,10 +114,10 @@ def judge_pairs(
     table = judges.scales()[name].table(faces.of(name), reference.of(name))
     rows = np.arange(len(own))
     to_own, to_other = np.nan_to_num(table[rows, own]), np.nan_to_num(table[rows, beside])
-    right = faces.seen & (to_own > to_other)
+    right = np.asarray(faces.seen & (to_own > to_other))
     return PairResult(
-        with_faces=estimate(faces.seen.reshape(-1, 2).all(1)),
-        both=estimate(right.reshape(-1, 2).all(1)),
+        with_faces=estimate(np.asarray(faces.seen.reshape(-1, 2).all(1))),
+        both=estimate(np.asarray(right.reshape(-1, 2).all(1))),
         each=estimate(right),
         reference=estimate(to_own),
         other_person=estimate(to_other),
