@@ -58,15 +58,16 @@ def test_the_picture_is_diffusers_own(base, person, tmp_path, picture, seeing):
 
 
 @pytest.mark.full
-def test_a_controlnet_draws_as_in_diffusers(base, person, tmp_path, picture, seeing):
+def test_a_controlnet_draws_as_in_diffusers(base, tmp_path, picture, seeing):
     torch.manual_seed(3)
     control = ControlNetModel.from_unet(base.unet).eval()
     for name, parameter in control.named_parameters():
         if "controlnet_" in name and parameter.ndim == 4:
             torch.nn.init.normal_(parameter, std=0.01)
     pose = picture(1, PX, PX)
-    parts = base.components | {"controlnet": control}
-    theirs = PeerControl(**parts, requires_safety_checker=False)(
+    peer = PeerControl(**base.components, controlnet=control, requires_safety_checker=False)
+    peer.set_progress_bar_config(disable=True)
+    theirs = peer(
         WORDS,
         image=pose,
         negative_prompt=peers.AVOIDED,
@@ -80,9 +81,6 @@ def test_a_controlnet_draws_as_in_diffusers(base, person, tmp_path, picture, see
     pipe.controlnet = control
     ours = draw(pipe, None, prompt=WORDS, control_image=pose, height=PX, width=PX)
     assert psnr(ours, theirs) > 50
-    assert (
-        psnr(draw(pipe, person, prompt=WORDS, control_image=pose, height=PX, width=PX), ours) < 50
-    )
 
 
 def test_the_sizes_of_a_single_file_are_the_true_ones():
