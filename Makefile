@@ -107,6 +107,10 @@ fuzz-server: $(FULL) ## ten minutes of schemathesis against the server
 	@$(PIP_INSTALL) schemathesis
 	$(BIN)/python benchmarks/server_fuzz.py
 
+.PHONY: bench-peers
+bench-peers: $(FULL) ## drawing at full size against diffusers with the same adapters (hours, 10 GB)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
 .PHONY: bench-training
 bench-training: $(FULL) ## samples a second from prepared shards against all encoded on the fly
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python benchmarks/training.py

@@ -1,0 +1,165 @@
+"""Drawing against diffusers' StableDiffusionPipeline with IP-Adapter and IP-Adapter-FaceID.
+
+    python -m benchmarks.peers [--shape tiny|full] [--px 512] [--steps 25] [--rounds 3]
+
+Both sides draw the same picture from the same random weights in Stable Diffusion 1.5's shapes, in
+one dtype, size, number of steps and scheduler, each in a process of its own, one after the other.
+The peer is at its best: its LoRA fused, its embeddings computed before. The dtype is bf16 where
+this machine multiplies bf16 matrices faster than fp32 ones, else fp32 for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+SIDE = 2048  # of the matrices that measure the peak
+GAIN = 1.1  # by which bf16 must beat fp32 to be chosen
+
+
+def main() -> None:
+    """Measure both sides; print and write the figures."""
+    words = read_words()
+    peaks = {name: measure_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    dtype, why = choose_dtype(peaks, words.dtype)
+    print(why, flush=True)
+    with tempfile.TemporaryDirectory(dir=words.scratch) as scratch:
+        run_side("files", words, dtype, scratch)
+        ours, theirs = (run_side(side, words, dtype, scratch) for side in ("ours", "theirs"))
+        pictures = {path.stem: np.load(path) for path in Path(scratch).glob("*.npy")}
+    result = summarise(ours, theirs, pictures, peaks[dtype])
+    result |= {
+        "machine": describe_machine(),
+        "dtype": dtype,
+        "dtype_reason": why,
+        "matrix_peak_gflops": {name: peak / 1e9 for name, peak in peaks.items()},
+        "call": {name: getattr(words, name) for name in ("shape", "px", "steps", "rounds")},
+        "ours": ours,
+        "theirs": theirs,
+    }
+    words.out.parent.mkdir(parents=True, exist_ok=True)
+    words.out.write_text(json.dumps(result, indent=2) + "\n")
+    print_table(result)
+    print(words.out)
+
+
+def read_words() -> argparse.Namespace:
+    """What to measure with."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=["tiny", "full"], default="full")
+    parser.add_argument("--px", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--people", type=int, default=3, help="the most people in one picture")
+    parser.add_argument("--speed", default="fast", help="a name, or settings as JSON")
+    parser.add_argument("--scratch", type=Path, help="where 10 GB are free at full shape")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/peers.json"))
+    return parser.parse_args()
+
+
+def measure_peak(dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large product of matrices, the best of three."""
+    a, b = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
+    best = math.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - started)
+    return 2 * SIDE**3 / best
+
+
+def choose_dtype(peaks: dict[str, float], asked: str) -> tuple[str, str]:
+    """The dtype of both sides, and why."""
+    measured = ", ".join(f"{name} {peak / 1e9:.0f} GFLOP/s" for name, peak in peaks.items())
+    if asked != "auto":
+        return asked, f"{asked} as asked for ({measured})"
+    faster = peaks["bfloat16"] > GAIN * peaks["float32"]
+    chosen = "bfloat16" if faster else "float32"
+    found = "bf16 is the faster" if faster else "this machine has no fast bf16 arithmetic"
+    return chosen, f"{chosen} for both: {found} ({measured})"
+
+
+def run_side(side: str, words: argparse.Namespace, dtype: str, scratch: str) -> dict[str, Any]:
+    """The figures of one side, from a process of its own."""
+    options = {name: getattr(words, name) for name in ("shape", "px", "steps", "rounds", "people")}
+    options |= {"speed": words.speed, "dtype": dtype, "side": side, "started": time.time()}
+    command = [sys.executable, "-m", "benchmarks.peers_side", scratch, json.dumps(options)]
+    subprocess.run(command, check=True)
+    figures: dict[str, Any] = json.loads((Path(scratch) / f"{side}.json").read_text())
+    return figures
+
+
+def summarise(
+    ours: dict[str, Any],
+    theirs: dict[str, Any],
+    pictures: dict[str, np.ndarray],
+    peak: float,
+) -> dict[str, Any]:
+    """The figures that are compared. Ratios of time are theirs over ours, of cost ours over theirs.
+
+    extra_person_cost: what each further person adds to one person's time, as a share of it.
+    """
+    theirs_s = statistics.median(theirs["seconds"]["exact"])
+    mine = {name: statistics.median(seconds) for name, seconds in ours["seconds"].items()}
+    people = [mine[name] for name in sorted(mine) if name.startswith("people")]
+    return {
+        "exact_speedup": theirs_s / mine["exact"],
+        "exact_psnr": psnr(pictures["ours_exact"], pictures["theirs_exact"]),
+        "bounded_speedup": theirs_s / mine["bounded"],
+        "bounded_psnr": psnr(pictures["ours_bounded"], pictures["ours_exact"]),
+        "bounded_gain_over_own_exact": mine["exact"] / mine["bounded"],
+        "peak_memory_ratio": ours["peak_memory_mb"] / theirs["peak_memory_mb"],
+        "cold_start_ratio": ours["cold_start_s"] / theirs["cold_start_s"],
+        "matrix_peak_fraction": ours["unet_flop"] / ours["unet_call_s"] / peak,
+        "matrix_peak_fraction_theirs": theirs["unet_flop"] / theirs["unet_call_s"] / peak,
+        "extra_person_cost": [(s / people[0] - 1) / n for n, s in enumerate(people) if n],
+    }
+
+
+def psnr(one: np.ndarray, two: np.ndarray) -> float:
+    """Decibels between two pictures in 0...1; 200 where they are the same."""
+    return -10 * math.log10(float(np.mean((one.astype(float) - two) ** 2)) + 1e-20)
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the figures are of."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "torch": torch.__version__,
+    }
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """The two sides beside each other, and what is compared."""
+    ours, theirs = result["ours"], result["theirs"]
+    print(f"{'':28} {'ours':>10} {'diffusers':>10}")
+    for name in ("cold_start_s", "unet_call_s", "peak_memory_mb"):
+        print(f"{name:28} {ours[name]:10.3f} {theirs[name]:10.3f}")
+    for name, seconds in ours["seconds"].items():
+        peer = theirs["seconds"].get(name)
+        other = f"{statistics.median(peer):10.3f}" if peer else ""
+        print(f"{f'seconds, {name}':28} {statistics.median(seconds):10.3f} {other}")
+    for name, value in result.items():
+        if isinstance(value, float):
+            print(f"{name:28} {value:10.3f}")
+
+
+if __name__ == "__main__":
+    main()
