@@ -119,7 +119,7 @@ class KeptBlock(nn.Module):
         return rows
 
 
-def tap_deep(unet: nn.Module, layers: int, kept: Kept) -> nn.Module:
+def tap_deep(unet: Any, layers: int, kept: Kept) -> nn.Module:
     """The whole U-Net, keeping what enters the last block's last `layers` + 1 layers."""
     last = len(unet.up_blocks) - 1
     index = len(unet.up_blocks[last].resnets) - 1 - layers
@@ -129,7 +129,7 @@ def tap_deep(unet: nn.Module, layers: int, kept: Kept) -> nn.Module:
     return graft(unet, {f"up_blocks.{last}.resnets.{index}": tapped})
 
 
-def keep_outer(unet: nn.Module, layers: int, kept: Kept) -> nn.Module:
+def keep_outer(unet: Any, layers: int, kept: Kept) -> nn.Module:
     """The U-Net's first `layers` layers and last `layers` + 1, with what is kept between them."""
     first = cut(unet.down_blocks[0], slice(0, layers), {"downsamplers": None})
     last = cut(unet.up_blocks[-1], slice(-1 - layers, None), {})
@@ -152,6 +152,7 @@ def graft(module: nn.Module, replaced: Mapping[str, nn.Module | None]) -> Any:
     """A copy of `module` with other submodules at these paths, which shares all the rest."""
     grafted = copy.copy(module)
     grafted._modules = dict(module._modules)
+    grafted._compiled_call_impl = None  # a compiled module's would run what was replaced
     inner: dict[str, dict[str, nn.Module | None]] = {}
     for path, new in replaced.items():
         name, _, rest = path.partition(".")
