@@ -1,4 +1,4 @@
-"""Two processes by `accelerate launch`: the curve of one, and exact after a kill.
+"""Two processes by `accelerate launch`: the curve of one, exact after a kill; sharded by FSDP too.
 
 One launch trains several parts, since starting processes is what takes the time.
 """
@@ -21,6 +21,7 @@ from facestudio.encoders.wordpiece import build_vocabulary, make_tokenizer
 from facestudio.settings import to_toml
 from facestudio.training import prior, unet
 from facestudio.training.loop import LoopSettings
+from facestudio.training.unet_settings import GuidanceSettings, UNetSettings
 
 PROGRAM = Path(__file__).with_name("launched.py")
 TWO = ["--multi_gpu", "--num_processes=2"]  # on a machine without GPUs: two on its CPU, by gloo
@@ -67,8 +68,8 @@ def configs(prepared, tmp_path) -> dict[str, Path]:
     whole = unet.Settings(
         data=(prepared,),
         loop=loop,
-        unet=unet.UNetSettings((8, 16), 1, heads=2, norm_num_groups=4),
-        guidance=unet.GuidanceSettings(3, 8),
+        unet=UNetSettings((8, 16), 1, heads=2, norm_num_groups=4),
+        guidance=GuidanceSettings(3, 8),
         compose=0.5,
         gradient_checkpointing=True,
     )
@@ -91,10 +92,13 @@ def test_two_processes_have_the_curve_of_one_and_resume_exactly(configs, tmp_pat
     }
     one = launch([line.format("one") for line in lines.values()], tmp_path, "--num_processes=1")
     assert one.returncode == 0, one.stderr
-    dying = lines["whole"].format("cut") + " 3"  # the last checkpoint is of step 2
+    dying = lines["whole"].format("cut") + " die 3"  # the last checkpoint is of step 2
     two = launch([line.format("two") for line in lines.values()] + [dying], tmp_path, *TWO)
     assert two.returncode != 0
-    again = launch([lines["whole"].format("cut")], tmp_path, *TWO)
+    sharded = [lines["whole"].format(name) for name in ("shard", "stopped", "stopped")]
+    ways = (" shard", " stop 3 shard", " shard")
+    rest = [line + way for line, way in zip(sharded, ways, strict=True)]
+    again = launch([lines["whole"].format("cut"), *rest], tmp_path, *TWO)
     assert again.returncode == 0, again.stderr
 
     for name in configs:
@@ -104,7 +108,14 @@ def test_two_processes_have_the_curve_of_one_and_resume_exactly(configs, tmp_pat
     for name, weights in WEIGHTS.items():
         differ = far_apart(tmp_path / f"one-{name}", tmp_path / f"two-{name}", weights)
         assert differ < 1e-3, name
-    assert far_apart(tmp_path / "two-whole", tmp_path / "cut-whole", WEIGHTS["whole"]) == 0
+    whole, cut, shard, stopped = (
+        tmp_path / f"{name}-whole" for name in ("two", "cut", "shard", "stopped")
+    )
+    assert far_apart(whole, cut, WEIGHTS["whole"]) == 0
+    assert np.allclose(losses(shard), losses(whole), rtol=2e-4)
+    assert far_apart(whole, shard, WEIGHTS["whole"]) < 1e-3
+    assert list(json.loads((stopped / "losses.json").read_text())) == ["4", "5", "6"]
+    assert far_apart(shard, stopped, WEIGHTS["whole"]) == 0
 
 
 def losses(out: Path) -> list[float]:

@@ -2,8 +2,8 @@
 
     OUT/step-0000200/trainer.pt      weights, averages, optimizer, step, settings
 
-Where accelerate shards the model (FSDP, DeepSpeed) the folder holds what accelerate writes of each
-process (`sharded/`) beside a `trainer.pt` without weights.
+Where FSDP shards the model, `sharded/` beside a `trainer.pt` without weights holds every process's
+shards as torch.distributed.checkpoint writes them; another number of processes reads them too.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from torch import nn
+from torch.distributed import checkpoint as shards
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from facestudio.errors import BadOption
 from facestudio.training.average import MovingAverage
 
 STEP_FOLDER = "step-{:07d}"
-STATE, SHARDS, AVERAGE = "trainer.pt", "sharded", "average-{:05d}.pt"
-SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+STATE, SHARDS = "trainer.pt", "sharded"
 
 
 class Checkpoints:
@@ -38,10 +39,12 @@ class Checkpoints:
         model: nn.Module,
         optimizer: Any,
         average: MovingAverage,
+        *,
+        sharded: bool,
     ) -> None:
         self.out, self.keep, self.accelerator = out, keep, accelerator
         self.model, self.optimizer, self.average = model, optimizer, average
-        self.sharded = accelerator.distributed_type in SHARDED
+        self.sharded = sharded
 
     def complete(self) -> list[Path]:
         """Return the folders of complete checkpoints, oldest first."""
@@ -86,9 +89,7 @@ class Checkpoints:
         try:
             folder.mkdir(exist_ok=True)
             if self.sharded:
-                self.accelerator.save_state(str(folder / SHARDS))
-                mine = folder / AVERAGE.format(self.accelerator.process_index)
-                torch.save(self.average.state_dict(), mine)
+                shards.save(self._sharded_state(), checkpoint_id=folder / SHARDS)
             elif main:
                 state = state | {
                     "model": self.accelerator.unwrap_model(self.model).state_dict(),
@@ -100,6 +101,10 @@ class Checkpoints:
         except (OSError, RuntimeError) as problem:
             return problem
         return None
+
+    def _sharded_state(self) -> dict[str, Any]:
+        model, optimizer = get_state_dict(self.model, self.optimizer.optimizer)
+        return {"model": model, "optimizer": optimizer, "average": self.average.state_dict()}
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
         """Torch would take another optimizer's state; its settings have other names."""
@@ -126,9 +131,15 @@ class Checkpoints:
     def _read(self, folder: Path) -> int:
         state = torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
         if self.sharded:
-            self.accelerator.load_state(str(folder / SHARDS))
-            mine = folder / AVERAGE.format(self.accelerator.process_index)
-            self.average.load_state_dict(torch.load(mine, weights_only=False))
+            held = self._sharded_state()
+            shards.load(held, checkpoint_id=folder / SHARDS)  # into the tensors of `held`
+            set_state_dict(
+                self.model,
+                self.optimizer.optimizer,
+                model_state_dict=held["model"],
+                optim_state_dict=held["optimizer"],
+            )
+            self.average.load_state_dict(held["average"])
         else:
             self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])

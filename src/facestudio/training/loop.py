@@ -17,13 +17,14 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from facestudio.errors import BadOption
 from facestudio.training.average import MovingAverage
 from facestudio.training.batches import BatchPart, batch_rng, part_of
-from facestudio.training.checkpoints import SHARDED, Checkpoints
+from facestudio.training.checkpoints import Checkpoints
 from facestudio.training.optimizers import OptimizerName, learning_rate, make_optimizer
 from facestudio.training.stopping import Stop
 
@@ -104,10 +105,11 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision=settings.precision, cpu=not torch.cuda.is_available()
         )
-        _check_divides(settings, self.accelerator.num_processes)
+        _check_launch(settings, self.accelerator)
         optimizer = make_optimizer(task.model, settings)
-        sharded = self.accelerator.distributed_type in SHARDED
-        self.blank = copy.deepcopy(task.model).to("meta") if sharded else None  # the form alone
+        self.blank: nn.Module | None = None
+        if self.accelerator.is_fsdp2:
+            self.blank = copy.deepcopy(task.model).to("meta")  # the form alone
         self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.average = MovingAverage(self.plain_model, settings.ema)
         self.checkpoints = Checkpoints(
@@ -117,6 +119,7 @@ class Trainer:
             self.model,
             self.optimizer,
             self.average,
+            sharded=self.blank is not None,
         )
         self.step = 0
         self.writer: Any = None
@@ -214,8 +217,8 @@ class Trainer:
             self.show_samples()
 
     def show_samples(self) -> None:
-        """Draw a sheet with the averaged weights; sharded weights need all processes for it."""
-        if not (self.accelerator.is_main_process or self.blank is not None):
+        """Draw a sheet with the averaged weights, on the main process; none where it is sharded."""
+        if self.blank is not None or not self.accelerator.is_main_process:
             return
         with self.average.applied(self.plain_model) as model:
             sheet = self.task.samples(model)
@@ -235,7 +238,8 @@ class Trainer:
 
     def gather_into(self, blank: nn.Module) -> nn.Module:
         """Give `blank` the sharded model's whole weights, on the main process alone."""
-        state = self.accelerator.get_state_dict(self.model)
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        state = get_model_state_dict(self.model, options=whole)
         if self.accelerator.is_main_process:
             blank.load_state_dict(state, assign=True)
         return blank
@@ -273,9 +277,17 @@ class Trainer:
             report(self.step, mean)
 
 
-def _check_divides(settings: LoopSettings, processes: int) -> None:
+def _check_launch(settings: LoopSettings, accelerator: Accelerator) -> None:
+    processes = accelerator.num_processes
     if settings.batch % (processes * settings.accumulation):
         raise BadOption(
             f"loop.batch is {settings.batch}; it must divide by {processes} processes × "
             f"{settings.accumulation} accumulation"
+        )
+    kind = accelerator.distributed_type
+    sharded = kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+    if sharded and not accelerator.is_fsdp2:
+        raise BadOption(
+            f"accelerate was told to shard by {kind.value}; the loop knows FSDP, version 2",
+            hint="accelerate launch --config_file configs/accelerate/fsdp.yaml",
         )
