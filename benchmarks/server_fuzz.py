@@ -16,6 +16,10 @@ from pathlib import Path
 
 from server_process import Server
 
+from facestudio.server.folder import opening
+from facestudio.server.keys import KeyStore
+from facestudio.server.settings import ServerSettings
+
 # Its other checks judge how an interface is made, not whether it keeps its word.
 CHECKS = (
     "not_a_server_error",
@@ -34,16 +38,24 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        key = make_key(Path(folder))
         server = Server(Path(folder), [f"model={words.model}", *LITTLE])
         try:
-            code = fuzz(server.address, words.minutes * 60, Path(folder))
+            code = fuzz(server.address, key, words.minutes * 60, Path(folder))
         finally:
             server.stop()
         print_faults(server.log)
     sys.exit(code)
 
 
-def fuzz(address: str, seconds: float, folder: Path) -> int:
+def make_key(home: Path) -> str:
+    """An API key for the server that will use this folder."""
+    settings = ServerSettings(data=home / "server")
+    with opening(settings) as database:
+        return KeyStore(database).add("fuzz")
+
+
+def fuzz(address: str, key: str, seconds: float, folder: Path) -> int:
     """schemathesis' exit code."""
     command = [
         "schemathesis", "run", f"{address}/openapi.json", "--url", address,
@@ -51,6 +63,7 @@ def fuzz(address: str, seconds: float, folder: Path) -> int:
         "--phases", "examples,coverage,fuzzing", "--continue-on-failure",
         "--max-time", f"{int(seconds)}", "--request-timeout", "60",
         "--generation-database", "none", "--no-color",
+        "-H", f"Authorization: Bearer {key}",
     ]  # fmt: skip
     program = Path(sys.executable).with_name(command[0])
     return subprocess.run([str(program), *command[1:]], cwd=folder, env=os.environ).returncode

@@ -164,5 +164,5 @@ def test_what_was_added_survives_a_kill(tmp_path):
     database = Database(tmp_path / "server.sqlite")
     store = JobStore(database, tmp_path / "jobs")
     assert [job.asked["seed"] for job in store.recover()] == [1, 2, 3, 4]
-    assert sorted(job.status for job in store.list("anna", 10)) == ["done"] + ["queued"] * 4
+    assert sorted(job.status for job in store.newest("anna", 10)) == ["done"] + ["queued"] * 4
     database.close()

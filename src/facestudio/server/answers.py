@@ -32,6 +32,7 @@ STATUS: tuple[tuple[type[FaceStudioError], int], ...] = (
     (errors.Cancelled, 409),
 )
 DESCRIPTIONS = {
+    400: "The form cannot be read, or has too many parts.",
     401: "The API key is missing or unknown.",
     404: "There is no such thing, or none of yours.",
     408: "Not ready before its deadline.",

@@ -87,7 +87,7 @@ class JobStore:
             raise NotFound("there is no such job", hint="it may have been deleted or kept too long")
         return _from_row(rows[0])
 
-    def list(self, owner: str, limit: int) -> list[Job]:
+    def newest(self, owner: str, limit: int) -> list[Job]:
         """The owner's jobs, the newest first."""
         query = "SELECT * FROM jobs WHERE owner = ? ORDER BY created DESC LIMIT ?"
         return [_from_row(row) for row in self._database.rows(query, (owner, limit))]

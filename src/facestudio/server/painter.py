@@ -21,7 +21,7 @@ from facestudio.pipeline.batch import draw_together, shape_of
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.request import Request
-from facestudio.provenance.content import find_checker
+from facestudio.provenance.content import ContentWarning, find_checker
 from facestudio.server.schemas import Mix, Photos
 from facestudio.server.work import (
     SAVED,
@@ -45,12 +45,13 @@ class Painter:
 
     @classmethod
     def load(cls, model: str, threads: int | None = None) -> Painter:
-        """A painter with this model. Raises ModelError."""
+        """A painter with this model, and the content checker if installed. Raises ModelError."""
         import torch
 
         if threads is not None:
             torch.set_num_threads(threads)
-        warnings.simplefilter("ignore", PromptWarning)  # it holds what somebody wrote
+        for kind in (PromptWarning, ContentWarning):  # of what somebody wrote or was given
+            warnings.simplefilter("ignore", kind)
         pipe = FaceStudioPipeline.from_pretrained(model)
         pipe.content_checker = find_checker()
         return cls(pipe)

@@ -37,7 +37,7 @@ JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", examples=["0123456789abcde
     response_model=JobFacts,
     responses={
         200: {"model": JobFacts, "description": "With `wait`: the finished job."},
-        **problems(404, 408, 409, 413, 429),
+        **problems(400, 404, 408, 409, 413, 429),
     },
     openapi_extra=form_body(Generate, also_json=True),
 )
@@ -68,7 +68,7 @@ async def list_jobs(
     caller: Caller, desk: Desk, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> JobList:
     """The caller's jobs, the newest first."""
-    return JobList(jobs=[describe(job, desk) for job in desk.store.list(caller, limit)])
+    return JobList(jobs=[describe(job, desk) for job in desk.store.newest(caller, limit)])
 
 
 @router.get("/jobs/{job_id}", responses=problems(404))

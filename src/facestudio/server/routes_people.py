@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1", tags=["people"])
 PersonName = Annotated[str, Path(max_length=64, examples=["anna"])]
 
 
-@router.post("/faces", responses=problems(413), openapi_extra=picture_body())
+@router.post("/faces", responses=problems(400, 413), openapi_extra=picture_body())
 async def find_faces(request: Request, caller: Caller, desk: Desk) -> FacesFound:
     """The faces in a picture, left to right. The picture is not kept."""
     upload = await read_form(request, desk.settings)
@@ -49,7 +49,7 @@ async def list_identities(caller: Caller, desk: Desk) -> IdentityList:
 @router.post(
     "/identities",
     status_code=201,
-    responses=problems(409, 413),
+    responses=problems(400, 409, 413),
     openapi_extra=form_body(NewIdentity, pictures=1),
 )
 async def add_identity(request: Request, caller: Caller, desk: Desk) -> IdentityFacts:
