@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-INSTALLED_EXTRAS = ("train", "arrow", "evaluation", "serve", "test")  # of `make develop`
+INSTALLED_EXTRAS = ("train", "arrow", "evaluation", "lora", "serve", "test")  # of `make develop`
 
 
 def plain_name(requirement: str) -> str:

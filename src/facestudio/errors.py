@@ -114,7 +114,11 @@ class FaceStudioError(Exception):
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> FaceStudioError:
         """The error that `to_dict` told of, of the same class where the code is known."""
-        kinds = {leaf.code: leaf for branch in FaceStudioError.__subclasses__() for leaf in branch.__subclasses__()}
+        kinds = {
+            leaf.code: leaf
+            for branch in FaceStudioError.__subclasses__()
+            for leaf in branch.__subclasses__()
+        }
         kind = kinds.get(facts.get("code", ""), FaceStudioError)
         details = {name: facts.get(name) for name in ("file", "hint", "boxes")}
         return kind(str(facts.get("message", "no message")), **details)

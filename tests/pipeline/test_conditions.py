@@ -7,13 +7,13 @@ import torch
 from facestudio.errors import MissingWeights
 from facestudio.pipeline.conditions import (
     condition_generators,
-    tell_people,
     imagine,
     join,
     look,
     make_context,
     make_guidance,
     random_background,
+    tell_people,
 )
 from facestudio.pipeline.request import Request
 from facestudio.pipeline.scene import Scene, to_pixels

@@ -29,7 +29,8 @@ class MappedUNet(UNet2DConditionModel):
     (`take_schedule`). A map of zeros adds nothing.
     """
 
-    @functools.wraps(UNet2DConditionModel.__init__)
+    # diffusers reads the names of the config from the signature.
+    @functools.wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **config: Any) -> None:
         super().__init__(*args, **config)
         features = self.config.in_channels - self.config.out_channels
@@ -47,7 +48,7 @@ class MappedUNet(UNet2DConditionModel):
         }
         self.guess_weights.copy_(weights[prediction_type])
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, sample: Tensor, timestep: Any, *args: Any, return_dict: bool = True, **options: Any
     ) -> Any:
         """As UNet2DConditionModel.forward."""

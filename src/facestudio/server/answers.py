@@ -15,6 +15,9 @@ from facestudio.errors import BadOption, Busy, FaceStudioError, NotAllowed, NotF
 from facestudio.server.faults import log_fault
 from facestudio.server.schemas import Problem
 
+Responses = dict[int | str, dict[str, Any]]
+"""What a route declares of its answers, by status."""
+
 # The first class that fits counts.
 STATUS: tuple[tuple[type[FaceStudioError], int], ...] = (
     (errors.OptionError, 422),
@@ -48,9 +51,9 @@ def status_of(error: FaceStudioError) -> int:
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> Responses:
     """What a route declares of its errors; every route may answer 401 and 422."""
-    declared = {status: _declare(status) for status in sorted({401, 422, *statuses})}
+    declared: Responses = {status: _declare(status) for status in sorted({401, 422, *statuses})}
     if 429 in declared:
         seconds = {"description": "Seconds.", "schema": {"type": "integer"}}
         declared[429]["headers"] = {"Retry-After": seconds}

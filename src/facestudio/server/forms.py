@@ -31,7 +31,8 @@ def form_body(kind: type[Strict], *, also_json: bool = False, pictures: int = 0)
     }
     content: dict[str, Any] = {"multipart/form-data": form}
     if also_json:
-        examples = (kind.model_config.get("json_schema_extra") or {})["examples"]  # type: ignore[index]
+        extra: Any = kind.model_config.get("json_schema_extra")
+        examples: list[Any] = extra["examples"]
         named = {f"example {n}": {"value": value} for n, value in enumerate(examples, 1)}
         content["application/json"] = {"schema": settings, "examples": named}
     return {"requestBody": {"required": True, "content": content}}

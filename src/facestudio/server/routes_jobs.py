@@ -11,21 +11,21 @@ from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from facestudio.errors import FaceStudioError, NotFound
-from facestudio.server.answers import problems
+from facestudio.server.answers import Responses, problems
 from facestudio.server.desk import Caller, Desk, DeskParts
 from facestudio.server.forms import form_body
 from facestudio.server.intake import make_job, parse, read_upload
 from facestudio.server.jobs import Job
-from facestudio.server.schemas import Generate, JobFacts, JobList, Picture
+from facestudio.server.schemas import ErrorFacts, Generate, JobFacts, JobList, Picture
 
 LOOK_S = 0.25  # how often it is looked whether a waiting caller is still there
-EVENTS = {
+EVENTS: Responses = {
     200: {
         "description": "Events named `progress`, and last one named `end`; the data is the job.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
-PICTURE = {200: {"description": "The picture.", "content": {"image/png": {}}}}
+PICTURE: Responses = {200: {"description": "The picture.", "content": {"image/png": {}}}}
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", examples=["0123456789abcdef01234567"])]
@@ -154,5 +154,5 @@ def describe(job: Job, desk: DeskParts) -> JobFacts:
         asked=job.asked,
         pictures=pictures,
         settings=result["settings"],
-        error=job.error,  # type: ignore[arg-type]  pydantic reads the dict
+        error=None if job.error is None else ErrorFacts.model_validate(job.error),
     )

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from facestudio.errors import BadOption, NotFound
 from facestudio.faces.detect import MIN_FACE_PX, Face
-from facestudio.server.answers import problems
+from facestudio.server.answers import Responses, problems
 from facestudio.server.desk import Caller, Desk
 from facestudio.server.forms import form_body, picture_body
 from facestudio.server.intake import check_pictures, parse, read_form, read_upload
@@ -21,7 +21,7 @@ from facestudio.server.schemas import (
     NewIdentity,
 )
 
-PREVIEW = {200: {"description": "The picture.", "content": {"image/png": {}}}}
+PREVIEW: Responses = {200: {"description": "The picture.", "content": {"image/png": {}}}}
 
 router = APIRouter(prefix="/v1", tags=["people"])
 PersonName = Annotated[str, Path(max_length=64, examples=["anna"])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from facestudio.server.answers import problems
+from facestudio.server.answers import Responses, problems
 from facestudio.server.desk import Caller, Desk
 from facestudio.server.schemas import Health, ModelFacts, ModelList
 
@@ -14,8 +14,8 @@ LIMITS = (
 )  # fmt: skip
 
 router = APIRouter(tags=["server"])
-FIGURES = {200: {"description": "Prometheus' text.", "content": {"text/plain": {}}}}
-STARTING = {503: {"model": Health, "description": "The model is still being loaded."}}
+FIGURES: Responses = {200: {"description": "Prometheus' text.", "content": {"text/plain": {}}}}
+STARTING: Responses = {503: {"model": Health, "description": "The model is still being loaded."}}
 
 
 @router.get("/v1/models", responses=problems())

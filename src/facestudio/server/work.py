@@ -142,7 +142,7 @@ def to_request(
     """
     given = asked.model_dump(exclude={"identity", "largest", "timeout_s", "style", "image"})
     given["regions"] = None if asked.regions is None else tuple(map(tuple, asked.regions))
-    pictures = {
+    pictures: dict[str, Any] = {
         name: None if source is None else picture(source)
         for name, source in (("style", asked.style), ("image", asked.image))
     }

@@ -89,7 +89,7 @@ class Checkpoints:
         try:
             folder.mkdir(exist_ok=True)
             if self.sharded:
-                shards.save(self._sharded_state(), checkpoint_id=folder / SHARDS)
+                shards.state_dict_saver.save(self._sharded_state(), checkpoint_id=folder / SHARDS)
             elif main:
                 state = state | {
                     "model": self.accelerator.unwrap_model(self.model).state_dict(),
@@ -132,7 +132,9 @@ class Checkpoints:
         state = torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
         if self.sharded:
             held = self._sharded_state()
-            shards.load(held, checkpoint_id=folder / SHARDS)  # into the tensors of `held`
+            shards.state_dict_loader.load(
+                held, checkpoint_id=folder / SHARDS
+            )  # into the tensors of `held`
             set_state_dict(
                 self.model,
                 self.optimizer.optimizer,

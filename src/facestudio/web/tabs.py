@@ -128,4 +128,5 @@ def _options(alpha: float | None, guidance: float, steps: float) -> dict[str, An
 def _say_dial(alpha: float | None) -> str:
     if alpha is None:
         return "as given"
-    return {0: "words", 1: "picture"}.get(alpha, f"{alpha:.0%} picture")
+    named = {0.0: "words", 1.0: "picture"}
+    return named.get(alpha, f"{alpha:.0%} picture")
