@@ -46,12 +46,12 @@ def test_the_address_is_printed_and_ctrl_c_ends_it(cli, model, monkeypatch):
         yield "http://127.0.0.1:7860/"
         raise AssertionError("nobody interrupts")
 
-    def interrupt(event):
+    def interrupt():
         raise KeyboardInterrupt
 
     monkeypatch.setattr(serve, "require_gradio", lambda: None)
     monkeypatch.setattr(serve, "serving", serving)
-    monkeypatch.setattr("threading.Event.wait", interrupt)
+    monkeypatch.setattr("facestudio.cli.web.wait_for_ctrl_c", interrupt)
     ended = cli("web", "--model", model, "--no-browser", "--port", "7999")
     assert served == [("127.0.0.1", 7999, False, "tiny")]
     assert "http://127.0.0.1:7860/" in ended.out

@@ -143,7 +143,7 @@ def test_a_full_queue_says_when_to_come_again(strict, photo, painter):
     painter.held = True
     answers = [ask(strict, {"prompt": "a hat"}) for _ in range(8)]
     full = [answer for answer in answers if answer.status_code == 429]
-    assert 5 <= len(full) <= 6  # two wait, and one may have been taken up between
+    assert 4 <= len(full) <= 6  # two wait, and one or two may have been taken up between
     assert 1 <= int(full[0].headers["retry-after"]) <= 60
     assert refusal(full[0]) == (429, "busy")
     first = next(answer for answer in answers[::-1] if answer.status_code == 202).json()

@@ -40,4 +40,9 @@ def web(
         pipe.content_checker = find_checker()
     with serving(pipe, host, port, password=password, browser=browser) as address:
         typer.echo(f"the page is at {address} (Ctrl-C ends it)")
-        threading.Event().wait()
+        wait_for_ctrl_c()
+
+
+def wait_for_ctrl_c() -> None:
+    """Do nothing until the user interrupts; the page is served by a thread of its own."""
+    threading.Event().wait()
