@@ -26,8 +26,9 @@ import numpy as np
 from server_process import Server
 
 from facestudio import Client, FaceStudioError
-from facestudio.faces.encoder_folder import read_description
+from facestudio.faces.embed import encoder_id
 from facestudio.faces.identity import Identity
+from facestudio.faces.load import load_identity_encoder
 from facestudio.identities.store import IdentityStore
 from facestudio.pipeline.load import find_model
 
@@ -78,12 +79,11 @@ def make_requests(folder: Path, words: argparse.Namespace) -> list[dict[str, Any
 
     The people are random embeddings: nobody's, and as far apart as people are.
     """
-    described = read_description(find_model(words.model))
-    encoder = f"{described.name}@{described.version}"
+    encoder = load_identity_encoder(find_model(words.model))
     store, rng = IdentityStore(folder / "home" / "identities"), np.random.default_rng(0)
     for number in range(PEOPLE):
-        vector = rng.standard_normal(described.dimension).astype(np.float32)
-        person = Identity(vector, encoder, described.compare_dim, vector[None])
+        vector = rng.standard_normal(encoder.dimension).astype(np.float32)
+        person = Identity(vector, encoder_id(encoder), encoder.compare_dim, vector[None])
         store.add(f"person-{number}", person)
     options = {} if words.steps is None else {"num_inference_steps": words.steps}
     return [
