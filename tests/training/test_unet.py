@@ -193,6 +193,14 @@ def test_trainer_logs_finite_losses(settings):
     assert np.isfinite(told).all()
 
 
+def test_a_run_that_goes_on_is_not_fitted_again(mapped, monkeypatch):
+    train(replace(mapped, loop=replace(mapped.loop, steps=2)))
+    monkeypatch.setattr("facestudio.training.unet.set_first_guess", None)
+    assert not UNetTask(mapped).model.unet.first_guess.weight.any()
+    with pytest.raises(TypeError):
+        UNetTask(replace(mapped, loop=replace(mapped.loop, resume=False)))
+
+
 @pytest.fixture
 def mapped(settings, tmp_path) -> Settings:
     """The same with a face map."""

@@ -173,12 +173,17 @@ def evaluate(
     if dry_run:
         print_settings(settings, as_json)
         return
+    kept = f"the pictures made so far are kept in {settings.out}"
+    print_report(evaluation.evaluate, settings, "making pictures", kept, as_json)
+
+
+def print_report(
+    make: Callable[[Any, Any], Any], settings: Any, doing: str, kept: str, as_json: bool
+) -> None:
+    """Make a report under a progress bar and print it; `kept` is said where it is interrupted."""
     started = time.perf_counter()
-    with (
-        saying_what_is_kept(lambda: f"the pictures made so far are kept in {settings.out}"),
-        progress_bar("making pictures") as show,
-    ):
-        report = evaluation.evaluate(settings, show)
+    with saying_what_is_kept(lambda: kept), progress_bar(doing) as show:
+        report = make(settings, show)
     seconds = time.perf_counter() - started
     if as_json:
         answer = {"ok": True, "out": str(settings.out), "report": report.to_dict()}

@@ -25,12 +25,11 @@ from facestudio.data.sources import RawSample
 from facestudio.encoders.image_towers import ImageTowers
 from facestudio.errors import FaceTooSmall, NoFace
 from facestudio.faces.align import (
-    PORTRAIT_EYE_X,
-    PORTRAIT_EYE_Y,
     align_face,
     align_portrait,
     face_mask,
     hide_face,
+    portrait_eyes,
 )
 from facestudio.faces.detect import DlibDetector, find_face
 from facestudio.faces.embed import encoder_id
@@ -173,8 +172,7 @@ class Developer:
     ) -> tuple[Image.Image, np.ndarray]:
         size = self.settings.size
         if reframe:
-            layout = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X], np.float32)
-            return align_portrait(image, eyes, size), layout * size
+            return align_portrait(image, eyes, size), portrait_eyes(size).astype(np.float32)
         if image.size == (size, size):
             return image, eyes
         scale = size / min(image.width, image.height)

@@ -78,12 +78,12 @@ def load_clip(kind: type[Model], folder: Path) -> Model:
 
 
 @contextmanager
-def quiet_bars() -> Iterator[None]:
-    """Hold back transformers' bars: reading a tower takes well under a second."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+def quiet_bars(log: Any = logging) -> Iterator[None]:
+    """Hold back the bars over parts read in a second: transformers', or another `log`'s."""
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            log.enable_progress_bar()

@@ -192,12 +192,16 @@ def make_picture(
         identity if condition.identity else None,
         **asked,
         seed=seed_of(person.name, settings.seed) + condition.noise,
-        num_inference_steps=settings.num_inference_steps,
-        guidance_scale=settings.guidance_scale,
-        identity_scale=settings.identity_scale,
+        **sampling_of(settings),
     )
     picture: Image.Image = made.images[0]
     return picture
+
+
+def sampling_of(settings: EvaluationSettings) -> dict[str, Any]:
+    """The pipeline's options that are the same in every picture of an evaluation."""
+    names = ("num_inference_steps", "guidance_scale", "identity_scale")
+    return {name: getattr(settings, name) for name in names}
 
 
 def read_outputs(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from facestudio.evaluation.judges import Judges, Vectors
 from facestudio.evaluation.measures import Estimate, estimate
-from facestudio.evaluation.outputs import Progress, file_name, seed_of
+from facestudio.evaluation.outputs import Progress, file_name, sampling_of, seed_of
 from facestudio.evaluation.people import Person
 from facestudio.evaluation.settings import EvaluationSettings
 from facestudio.faces.detect import Face
@@ -86,9 +86,7 @@ def _make_pair(
         width=asked.width,
         height=asked.height,
         seed=seed_of(name, settings.seed),
-        num_inference_steps=settings.num_inference_steps,
-        guidance_scale=settings.guidance_scale,
-        identity_scale=settings.identity_scale,
+        **sampling_of(settings),
     )
     picture: Image.Image = made.images[0]
     return picture

@@ -26,6 +26,7 @@ __all__ = [
     "align_portrait",
     "face_mask",
     "hide_face",
+    "portrait_eyes",
 ]
 
 CROP_PX = 112
@@ -44,6 +45,11 @@ PORTRAIT_EYE_X, PORTRAIT_EYE_Y = (0.375, 0.625), 0.475
 # The face as an ellipse, in distances between the eyes: from mid forehead to below the chin,
 # wide enough to take in the ends of the brows and the temples.
 ELLIPSE_DOWN, ELLIPSE_HALF_WIDTH, ELLIPSE_HALF_HEIGHT = 0.6, 1.3, 1.45
+
+
+def portrait_eyes(side: float) -> np.ndarray:
+    """The eyes (2, 2) of a portrait of `side` pixels."""
+    return np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * side
 
 
 def align_face(image: Image.Image, eyes: np.ndarray, size: int = CROP_PX) -> np.ndarray:
@@ -95,11 +101,11 @@ def face_mask(width: int, height: int, eyes: np.ndarray, margin: float = 1.0) ->
 def portrait_face_cells(cells: int) -> np.ndarray:
     """Where in a portrait the face is, float32 (cells, cells): 1 in cells that show mostly face.
 
-    Cells that the recogniser's crop does not wholly cover are 0: `portrait_of_crop` knows
-    nothing of them.
+    Cells that the recogniser's crop does not wholly cover are 0: `MappedEncoder`, which sees the
+    crop alone, knows nothing of them.
     """
     fine = 8 * cells  # pixels of a portrait that has 8 a cell
-    eyes = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * fine
+    eyes = portrait_eyes(fine)
     corners = np.array([[0.0, 0.0], [CROP_PX, CROP_PX]])
     (left, top), (right, bottom) = align_points(corners, ARCFACE_EYES * CROP_PX, eyes)
     y, x = np.mgrid[:fine, :fine]

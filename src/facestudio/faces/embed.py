@@ -34,6 +34,7 @@ __all__ = [
     "InsightFaceEncoder",
     "NetworkEncoder",
     "OnnxEncoder",
+    "crops_to_pixels",
     "encoder_id",
     "recogniser_id",
 ]
@@ -149,7 +150,7 @@ class OnnxEncoder:
         return unit_rms(_in_batches(self._run, _checked(crops), self._batch, self.dimension))
 
     def _run(self, crops: np.ndarray) -> np.ndarray:
-        pixels = _to_pixels(crops) if self.value_range == "-1..1" else _to_nchw(crops)
+        pixels = crops_to_pixels(crops) if self.value_range == "-1..1" else _to_nchw(crops)
         try:
             output = self._session.run(None, {self._input.name: pixels})[0]
             return np.asarray(output, dtype=np.float32).reshape(len(crops), -1)
@@ -181,7 +182,7 @@ class NetworkEncoder:
         import torch
 
         with torch.inference_mode():
-            vectors = self._network(torch.from_numpy(_to_pixels(crops))).numpy()
+            vectors = self._network(torch.from_numpy(crops_to_pixels(crops))).numpy()
         pooled = unit_rms(vectors[:, : self.compare_dim])
         return np.concatenate([pooled, vectors[:, self.compare_dim :]], axis=1)
 
@@ -254,5 +255,6 @@ def _to_nchw(crops: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def _to_pixels(crops: np.ndarray) -> np.ndarray:
-    return _to_nchw(crops) / 127.5 - 1  # (N, 3, 112, 112) in -1...1
+def crops_to_pixels(crops: np.ndarray) -> np.ndarray:
+    """float32 (N, 3, H, W) in -1...1 of uint8 pictures (N, H, W, 3)."""
+    return _to_nchw(crops) / 127.5 - 1

@@ -10,7 +10,7 @@ from PIL import Image
 
 from facestudio.faces.align import ARCFACE_EYES, CROP_PX, align_portrait
 from facestudio.faces.calibration import Calibration
-from facestudio.faces.embed import IdentityEncoder
+from facestudio.faces.embed import IdentityEncoder, crops_to_pixels
 
 if TYPE_CHECKING:
     from facestudio.faces.face_map import FaceMapper
@@ -41,7 +41,7 @@ class MappedEncoder:
         import torch
 
         portraits = np.stack([_portrait_of_crop(crop, side) for crop in crops])
-        pixels = torch.from_numpy(portraits).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = torch.from_numpy(crops_to_pixels(portraits))
         with torch.inference_mode():
             maps = self.mapper.of_pixels(pixels).flatten(1).numpy()
         return np.concatenate([vectors, maps], axis=1)

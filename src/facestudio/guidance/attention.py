@@ -6,9 +6,7 @@ region i, K_i and V_i come from the guidance of person i, and the results go bac
 
 What conditions the U-Net is handed to it at every call and never stored on a module:
 
-    context = GuidanceContext(tokens, masks)
-    unet(x, t, encoder_hidden_states=context.tokens[:, 0],
-         cross_attention_kwargs={"guidance": context})
+    call_unet(unet, x, t, GuidanceContext(tokens, masks))
 """
 
 from __future__ import annotations
@@ -112,6 +110,20 @@ class GuidanceContext:
         owners = F.interpolate(self._owners[None, None].float(), size, mode="nearest-exact")
         flat = owners.flatten().to(self.tokens.device)
         return [(flat == index).nonzero()[:, 0] for index in range(self.tokens.shape[1])]
+
+
+def call_unet(unet: Any, latents: Tensor, timestep: Tensor, context: GuidanceContext) -> Tensor:
+    """The U-Net's prediction (B, C, h, w) of latents of that shape, under a context."""
+    if context.face_map is not None:
+        latents = torch.cat([latents, context.face_map], dim=1)
+    prediction: Tensor = unet(
+        latents,
+        timestep,
+        encoder_hidden_states=context.tokens[:, 0],
+        cross_attention_kwargs={"guidance": context},
+        return_dict=False,
+    )[0]
+    return prediction
 
 
 def owners_of(masks: Tensor) -> Tensor:

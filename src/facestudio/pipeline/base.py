@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +111,7 @@ def _load_single_file(
     if not words:
         given |= {"text_encoder": None}
     try:
-        with quiet_bars(), _quiet_diffusers():
+        with quiet_bars(), quiet_bars(logging):
             pipe = StableDiffusionPipeline.from_single_file(
                 str(path), config=str(config), local_files_only=True, torch_dtype=dtype, **given
             )
@@ -128,18 +127,6 @@ def _load_single_file(
         origin=path.name,
         licence=UNKNOWN_LICENCE,
     )
-
-
-@contextmanager
-def _quiet_diffusers() -> Iterator[None]:
-    """Hold back diffusers' bar over parts that are read in a second."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _check_kind(base: Base) -> None:

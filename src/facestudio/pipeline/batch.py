@@ -8,39 +8,22 @@ region, from a start picture, or with a control picture.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from facestudio.errors import BadOption
-from facestudio.faces.identity import Identity
-from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import GuidanceContext
-from facestudio.pipeline.adapters import make_adapter_context
-from facestudio.pipeline.conditions import make_context, needs_cfg
-from facestudio.pipeline.denoise import draw_noise, saying_what_would_fit
+from facestudio.pipeline.conditions import needs_cfg
+from facestudio.pipeline.denoise import saying_what_would_fit
 from facestudio.pipeline.output import FaceStudioOutput
-from facestudio.pipeline.record import describe_call
 from facestudio.pipeline.request import Callback, Request
-from facestudio.pipeline.scene import Scene, read_scene
+from facestudio.pipeline.run import Prepared, finish, prepare
 
 if TYPE_CHECKING:
     from facestudio.pipeline.pipeline import FaceStudioPipeline
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One request and all that its pictures follow from; noise is (n, C, h, w)."""
-
-    request: Request
-    people: Sequence[Identity | None]
-    scene: Scene
-    generators: Sequence[Generator]
-    seeds: Sequence[int]
-    noise: Tensor
-    context: GuidanceContext
 
 
 def shape_of(request: Request) -> Hashable | None:
@@ -70,21 +53,7 @@ def draw_together(
         latents: dict[int, Tensor] = {}
         for group in alike(runs):
             latents |= _draw(pipe, group, callback)
-        return [_develop(pipe, run, latents[id(run)]) for run in runs]
-
-
-def prepare(pipe: FaceStudioPipeline, request: Request) -> Prepared:
-    """All that a checked request's pictures follow from; raises what is wrong with its pictures."""
-    from facestudio.pipeline.pipeline import make_generators
-
-    people = [pipe._as_identity(person) for person in request.people]
-    size, config = pipe._latent_size(request), pipe.config
-    scene = read_scene(request, pipe.detector, size, config.hide_margin, config.portrait)
-    generators, seeds = make_generators(request)
-    noise = draw_noise((pipe.codec.channels, *size), generators, pipe.like)
-    make = make_adapter_context if isinstance(pipe.guidance, AdapterGuidance) else make_context
-    context = make(pipe, request, people, scene, generators)
-    return Prepared(request, people, scene, generators, seeds, noise, context)
+        return [finish(pipe, run, latents[id(run)]) for run in runs]
 
 
 def alike(runs: Sequence[Prepared]) -> Iterator[list[Prepared]]:
@@ -131,9 +100,3 @@ def _draw(
     latents = pipe._draw(request, runs[0].scene, context, noise, generators)
     parts = latents.split([len(run.seeds) for run in runs])
     return {id(run): part for run, part in zip(runs, parts, strict=True)}
-
-
-def _develop(pipe: FaceStudioPipeline, run: Prepared, latents: Tensor) -> FaceStudioOutput:
-    images, likeness = pipe._develop(run.request, latents, run.people, run.scene)
-    settings = describe_call(run.request, run.people, run.scene, run.seeds, pipe._describe())
-    return FaceStudioOutput(images, likeness, list(run.seeds), settings)

@@ -19,7 +19,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Generator, Tensor
 
 from facestudio.errors import OutOfMemory
-from facestudio.guidance.attention import GuidanceContext
+from facestudio.guidance.attention import GuidanceContext, call_unet
 from facestudio.pipeline.speed import EXACT, SpeedSettings
 
 StepEnd = Callable[[int, Tensor, Tensor], Tensor]
@@ -133,15 +133,7 @@ def predict(
     """The U-Net's prediction (B, C, h, w), moved away from the unconditional one, if any."""
     doubled = len(context.tokens) == 2 * len(latents)
     inputs = scheduler.scale_model_input(torch.cat([latents] * 2) if doubled else latents, timestep)
-    if context.face_map is not None:
-        inputs = torch.cat([inputs, context.face_map], dim=1)
-    prediction: Tensor = unet(
-        inputs,
-        timestep,
-        encoder_hidden_states=context.tokens[:, 0],
-        cross_attention_kwargs={"guidance": context},
-        return_dict=False,
-    )[0]
+    prediction = call_unet(unet, inputs, timestep, context)
     if not doubled:
         return prediction
     without, given = prediction.chunk(2)

@@ -6,7 +6,6 @@ U-Net draws under it (FaceStudio, arXiv 2312.02663).
 
 from __future__ import annotations
 
-import secrets
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,17 +21,13 @@ from facestudio.faces.align import align_face
 from facestudio.faces.detect import Detector, Face, find_face
 from facestudio.faces.embed import encoder_id
 from facestudio.faces.identity import Identity, load_identity
-from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import GuidanceContext
 from facestudio.images import PictureLike, read_picture
-from facestudio.pipeline.adapters import make_adapter_context
-from facestudio.pipeline.conditions import make_context
 from facestudio.pipeline.control import add_control
 from facestudio.pipeline.denoise import (
     Hold,
     StepEnd,
     denoise,
-    draw_noise,
     saying_what_would_fit,
     start_run,
 )
@@ -41,7 +36,6 @@ from facestudio.pipeline.likeness import measure_likeness
 from facestudio.pipeline.load import load_parts, save_parts
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.parts import Parts
-from facestudio.pipeline.record import describe_call
 from facestudio.pipeline.request import (
     Callback,
     Request,
@@ -50,7 +44,8 @@ from facestudio.pipeline.request import (
     list_people,
 )
 from facestudio.pipeline.reuse import reuse
-from facestudio.pipeline.scene import Scene, read_scene, to_output, to_pictures, to_pixels
+from facestudio.pipeline.run import finish, prepare
+from facestudio.pipeline.scene import Scene, to_output, to_pictures, to_pixels
 from facestudio.pipeline.speed import SpeedSettings, read_speed
 from facestudio.provenance.content import ContentChecker, ContentWarning
 from facestudio.provenance.watermark import watermark_of
@@ -192,20 +187,10 @@ class FaceStudioPipeline(Parts):
 
     def run(self, request: Request) -> FaceStudioOutput:
         """The pictures of a checked request; what `__call__` does once it has one."""
-        people = [self._as_identity(person) for person in request.people]
-        size = self._latent_size(request)
-        config = self.config
-        scene = read_scene(request, self.detector, size, config.hide_margin, config.portrait)
-        generators, seeds = make_generators(request)
-        with saying_what_would_fit(len(seeds), *request.frame):
-            noise = draw_noise((self.codec.channels, *size), generators, self.like)
-            adapted = isinstance(self.guidance, AdapterGuidance)
-            make = make_adapter_context if adapted else make_context
-            guidance = make(self, request, people, scene, generators)
-            latents = self._draw(request, scene, guidance, noise, generators)
-            images, likeness = self._develop(request, latents, people, scene)
-        settings = describe_call(request, people, scene, seeds, self._describe())
-        return FaceStudioOutput(images, likeness, seeds, settings)
+        with saying_what_would_fit(request.num_images_per_prompt, *request.frame):
+            run = prepare(self, request)
+            latents = self._draw(request, run.scene, run.context, run.noise, run.generators)
+            return finish(self, run, latents)
 
     def _draw(
         self,
@@ -305,17 +290,3 @@ def mark_as_generated(pixels: Tensor) -> Tensor:
     """Pixels (B, 3, H, W) in -1...1 with the invisible watermark in each picture."""
     marks = torch.from_numpy(np.stack([watermark_of(p) for p in to_pictures(pixels)]))
     return pixels.clamp(-1, 1) + marks[:, None].to(pixels) / 127.5
-
-
-def make_generators(request: Request) -> tuple[list[Generator], list[int]]:
-    """One generator per picture, and each one's seed: seed + i, or of the generators given.
-
-    A single generator given for several pictures serves them one after the other.
-    """
-    count, given = request.num_images_per_prompt, request.generator
-    if isinstance(given, Generator):
-        given = [given] * count
-    if given is None:
-        first = secrets.randbelow(2**31) if request.seed is None else int(request.seed)
-        given = [Generator().manual_seed(first + i) for i in range(count)]
-    return list(given), [generator.initial_seed() for generator in given]

@@ -11,13 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from facestudio.faces.align import (
-    PORTRAIT_EYE_X,
-    PORTRAIT_EYE_Y,
-    align_points,
-    align_portrait,
-    hide_face,
-)
+from facestudio.faces.align import align_points, align_portrait, hide_face, portrait_eyes
 from facestudio.faces.detect import MIN_FACE_PX, Detector, find_faces, most_central
 from facestudio.faces.people import find_people
 from facestudio.faces.regions import Region, regions_to_masks
@@ -113,7 +107,7 @@ def frame_portrait(source: PictureLike, detector: Detector, px: int) -> Framed |
     if not large:
         return None
     main = most_central(large, image.size)
-    layout = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * 2 * px
+    layout = portrait_eyes(2 * px)
     eyes = tuple(align_points(face.eyes, main.eyes, layout) for face in faces)
     return Framed(align_portrait(image, main.eyes, 2 * px), eyes)
 

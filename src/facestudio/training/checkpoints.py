@@ -28,6 +28,11 @@ STEP_FOLDER = "step-{:07d}"
 STATE, SHARDS = "trainer.pt", "sharded"
 
 
+def complete_checkpoints(out: Path) -> list[Path]:
+    """Return the folders of complete checkpoints below `out`, oldest first."""
+    return sorted(path for path in out.glob("step-*") if (path / STATE).is_file())
+
+
 class Checkpoints:
     """The checkpoints below `out`, of what one accelerator has prepared."""
 
@@ -48,7 +53,7 @@ class Checkpoints:
 
     def complete(self) -> list[Path]:
         """Return the folders of complete checkpoints, oldest first."""
-        return sorted(path for path in self.out.glob("step-*") if (path / STATE).is_file())
+        return complete_checkpoints(self.out)
 
     def save(self, step: int, settings: Mapping[str, Any]) -> None:
         """Write the checkpoint of a step; a full disk keeps the last good one and warns."""

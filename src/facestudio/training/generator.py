@@ -10,7 +10,11 @@ from facestudio.codec.patch import PatchCodec
 from facestudio.data.shards import PreparedSet
 from facestudio.errors import BadOption
 from facestudio.faces.face_map import FaceMapper
-from facestudio.guidance.attention import GuidanceContext, install_region_attention
+from facestudio.guidance.attention import (
+    GuidanceContext,
+    call_unet,
+    install_region_attention,
+)
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.guidance.mapped_unet import MappedUNet, add_face_map
 from facestudio.training.unet_settings import Settings
@@ -44,19 +48,7 @@ class Generator(nn.Module):
         tokens = self.guidance(style.flatten(0, 1), identity.flatten(0, 1))
         tokens = tokens.unflatten(0, style.shape[:2])  # (B, P, K, W)
         face_map = None if self.mapper is None or faces is None else self.map_faces(faces)
-        return self.predict(noisy, t, GuidanceContext(tokens, masks, face_map))
-
-    def predict(self, noisy: Tensor, t: Tensor, context: GuidanceContext) -> Tensor:
-        """Return the U-Net's prediction (B, C, h, w) of latents of that shape."""
-        if context.face_map is not None:
-            noisy = torch.cat([noisy, context.face_map], dim=1)
-        return self.unet(
-            noisy,
-            t,
-            context.tokens[:, 0],
-            cross_attention_kwargs={"guidance": context},
-            return_dict=False,
-        )[0]
+        return call_unet(self.unet, noisy, t, GuidanceContext(tokens, masks, face_map))
 
     def map_faces(self, faces: Tensor) -> Tensor:
         """Return the face map (B, F, h, w) of canvases on which portraits stand side by side."""

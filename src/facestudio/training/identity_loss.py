@@ -6,6 +6,7 @@ compared. Latents must show portraits in the layout of `faces.align`.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facestudio.codec.patch import PatchCodec
-from facestudio.faces.align import (
-    ARCFACE_EYES,
-    CROP_PX,
-    PORTRAIT_EYE_X,
-    PORTRAIT_EYE_Y,
-    align_points,
-)
+from facestudio.faces.align import ARCFACE_EYES, CROP_PX, align_points, portrait_eyes
 from facestudio.training.onnx_network import OnnxNetwork
 
 
@@ -50,10 +45,11 @@ class IdentityLoss(nn.Module):
         return F.grid_sample(pixels, grid, align_corners=False, padding_mode="border").clamp(-1, 1)
 
 
+@functools.cache
 def crop_grid(side: int) -> Tensor:
     """Where in a portrait of `side` pixels the crop's pixels lie: (1, 112, 112, 2) in -1...1."""
     y, x = np.mgrid[:CROP_PX, :CROP_PX] + 0.5
-    eyes = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * side
-    points = align_points(np.stack([x.ravel(), y.ravel()], 1), ARCFACE_EYES * CROP_PX, eyes)
+    pixels = np.stack([x.ravel(), y.ravel()], 1)
+    points = align_points(pixels, ARCFACE_EYES * CROP_PX, portrait_eyes(side))
     scaled = points.reshape(1, CROP_PX, CROP_PX, 2) / side * 2 - 1
     return torch.from_numpy(scaled).float()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from facestudio.data.develop import MASK_CELL_PX
 from facestudio.data.shards import PreparedSet
-from facestudio.faces.align import PORTRAIT_EYE_X, PORTRAIT_EYE_Y
+from facestudio.faces.align import portrait_eyes
 from facestudio.training.sampling import WeightedPicker
 
 MAP_EYES_WITHIN_PX = 12.0  # of a portrait's, for a photo to give a face map
@@ -85,8 +85,7 @@ def _key_of_photo(record: Mapping[str, Any]) -> str:
 
 def near_portrait_layout(eyes: np.ndarray, side: int) -> np.ndarray:
     """Return bool (N,): whether eyes (N, 2, 2), in pixels of a square, are a portrait's."""
-    layout = np.array([[x, PORTRAIT_EYE_Y] for x in PORTRAIT_EYE_X]) * side
-    off = np.abs(eyes - layout).reshape(len(eyes), -1).max(1)
+    off = np.abs(eyes - portrait_eyes(side)).reshape(len(eyes), -1).max(1)
     return np.nan_to_num(off, nan=np.inf) < MAP_EYES_WITHIN_PX
 
 

@@ -31,6 +31,7 @@ from facestudio.guidance.attention import GuidanceContext
 from facestudio.guidance.mapped_unet import TIMES, MappedUNet, fit_first_guess
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
+from facestudio.training.checkpoints import complete_checkpoints
 from facestudio.training.generator import Generator, build_generator
 from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.loop import Report, train_task
@@ -59,7 +60,8 @@ class UNetTask:
         if isinstance(self.model.unet, MappedUNet):
             kind = settings.noise.prediction_type
             self.model.unet.take_schedule(self.scheduler.alphas_cumprod, kind)
-            if not self.model.unet.first_guess.weight.any():
+            resumed = settings.loop.resume and complete_checkpoints(settings.loop.out)
+            if not resumed and not self.model.unet.first_guess.weight.any():
                 set_first_guess(self, np.random.default_rng(settings.loop.seed))
         choose_trainable(self.model.unet, settings.trainable, settings.gradient_checkpointing)
 
