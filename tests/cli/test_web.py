@@ -41,8 +41,8 @@ def test_the_address_is_printed_and_ctrl_c_ends_it(cli, model, monkeypatch):
     served = []
 
     @contextmanager
-    def serving(pipe, host, port, *, password, browser):
-        served.append((host, port, browser, pipe.config.name))
+    def serving(pipe, host, port, *, password, browser, store):
+        served.append((host, port, browser, pipe.config.name, store is not None))
         yield "http://127.0.0.1:7860/"
         raise AssertionError("nobody interrupts")
 
@@ -53,9 +53,34 @@ def test_the_address_is_printed_and_ctrl_c_ends_it(cli, model, monkeypatch):
     monkeypatch.setattr(serve, "serving", serving)
     monkeypatch.setattr("facestudio.cli.web.wait_for_ctrl_c", interrupt)
     ended = cli("web", "--model", model, "--no-browser", "--port", "7999")
-    assert served == [("127.0.0.1", 7999, False, "tiny")]
+    assert served == [("127.0.0.1", 7999, False, "tiny", True)]
     assert "http://127.0.0.1:7860/" in ended.out
     assert ended.code == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ((), True),
+        (("--host", "0.0.0.0"), False),
+        (("--no-people",), False),
+        (("--host", "0.0.0.0", "--people"), True),
+    ],
+)
+def test_saved_people_are_offered_to_this_machine_alone(cli, model, monkeypatch, words, offered):
+    stores = []
+
+    @contextmanager
+    def serving(*given, store, **options):
+        stores.append(store)
+        yield "http://127.0.0.1:7860/"
+
+    monkeypatch.setenv(serve.PASSWORD, "secret")
+    monkeypatch.setattr(serve, "require_gradio", lambda: None)
+    monkeypatch.setattr(serve, "serving", serving)
+    monkeypatch.setattr("facestudio.cli.web.wait_for_ctrl_c", lambda: None)
+    assert cli("web", "--model", model, *words).code == 0
+    assert [store is not None for store in stores] == [offered]
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "x"])

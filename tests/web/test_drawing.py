@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from facestudio.errors import NoSpace
+from facestudio.web import studio as studio_module
 from facestudio.web.drawing import CANCELLED, Portrait
 from facestudio.web.session import MAX_SHOWN, NONE, OWN
 from facestudio.web.studio import Variant
@@ -166,6 +167,41 @@ def test_errors_of_the_machine_stand_by_the_button(portrait, ready, last, monkey
     monkeypatch.setattr(portrait.studio.pipe.__class__, "__call__", full)
     view = last(portrait.make(ready, TWO))
     assert "The disk is full. Free some space." in view["problem:make-portrait"]
+
+
+class Checker:
+    """Calls the pictures explicit that it is told, in turn; previews are asked about too."""
+
+    name = "given"
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+
+    def is_explicit(self, picture: Image.Image) -> bool:
+        return self.answers.pop(0)
+
+
+@pytest.mark.filterwarnings("ignore::facestudio.provenance.content.ContentWarning")
+def test_a_withheld_picture_is_told_in_words(portrait, ready, last, monkeypatch):
+    monkeypatch.setattr(studio_module._PreviewClock, "is_due", lambda clock: False)
+    portrait.studio.pipe.content_checker = Checker(True, False)
+    view = last(portrait.make(ready, TWO))
+    withheld, shown = view["cards:portrait"].split("</li>")[:2]
+    assert "content checker took it to be sexual" in withheld
+    assert "<img" not in withheld
+    assert "Download" not in withheld
+    assert '<span class="seed">7</span>' in withheld
+    assert "<img" in shown
+    assert "1 of 2 withheld" in view["progress:portrait"]
+
+
+@pytest.mark.filterwarnings("ignore::facestudio.provenance.content.ContentWarning")
+def test_no_preview_shows_what_is_withheld(portrait, ready, monkeypatch):
+    monkeypatch.setattr(studio_module._PreviewClock, "is_due", lambda clock: True)
+    portrait.studio.pipe.content_checker = Checker(*[True] * 9)
+    views = list(portrait.make(ready, Wishes(count=1, steps=2)))
+    assert any("<progress" in view.get("progress:portrait", "") for view in views)
+    assert "<img" not in "".join(str(html) for view in views for html in view.values())
 
 
 def test_an_unknown_failure_is_logged_and_told_without_its_text(

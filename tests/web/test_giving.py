@@ -36,7 +36,7 @@ def test_an_upload_is_gone_once_it_is_read(giving, session, upload, uploads, ast
 def test_of_two_faces_one_is_chosen_and_can_be_changed(giving, session, upload, couple):
     view = giving.take_photo(session, "you", upload(couple))
     assert "2 faces found. Face" in view["photo-you"]
-    view = giving.choose_face(session, "you", 1)
+    view = giving.choose(session, "you", "1")
     assert 'data-pick="1" aria-pressed="true"' in view["photo-you"]
     assert session.photo().chosen == 1
 
@@ -45,12 +45,12 @@ def test_of_two_faces_one_is_chosen_and_can_be_changed(giving, session, upload, 
 def test_a_face_that_is_not_there_changes_nothing(giving, session, upload, couple, number):
     giving.take_photo(session, "you", upload(couple))
     before = session.photo().chosen
-    giving.choose_face(session, "you", number)
+    giving.choose(session, "you", str(number))
     assert session.photo().chosen == before
 
 
 def test_a_face_is_chosen_before_any_photo(giving, session):
-    assert "Choose a photo" in giving.choose_face(session, "you", 0)["photo-you"]
+    assert "Choose a photo" in giving.choose(session, "you", "0")["photo-you"]
 
 
 def test_a_blurred_photo_is_said_at_once(giving, session, upload, astronaut):

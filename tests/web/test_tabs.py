@@ -11,6 +11,7 @@ from PIL import Image
 from facestudio.web.people import NOBODY, People
 from facestudio.web.results import show_grid
 from facestudio.web.session import NONE
+from facestudio.web.studio import Plan, Variant
 from facestudio.web.tabs import STRIP, Compare, Mixing, Start
 from facestudio.web.wishes import Wishes
 
@@ -111,6 +112,14 @@ def test_compare_refuses_beside_the_field(studio, ready, last, texts, field):
 
 def test_cells_that_are_not_drawn_yet_stay_empty():
     assert show_grid([], ["a", "b"], ["one", "two"], ["row"]).count('class="missing"') == 2
+
+
+def test_a_withheld_cell_says_so():
+    plan = Plan(None, {}, 5)
+    grey = Variant(plan, Image.new("RGB", (8, 8), "grey"), [None], b"", withheld=True)
+    table = show_grid([grey], [plan], ["one"], ["row"])
+    assert "content checker" in table
+    assert "<img" not in table
 
 
 def test_places_side_by_side_show_who_goes_where(studio, ready):

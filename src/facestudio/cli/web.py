@@ -21,13 +21,18 @@ def web(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
+    people: Annotated[
+        bool | None,
+        typer.Option(help="Offer the people you saved [where only this machine can reach it]."),
+    ] = None,
     model: Annotated[str, typer.Option(help="mini, a model folder, or a hub name.")] = "mini",
 ) -> None:
     """Open a page in the browser: photo, style, words, portraits.
 
     Only this machine can reach it. Ctrl-C ends it, and all that was uploaded is gone.
     """
-    from facestudio.web.serve import PASSWORD, check_address, require_gradio, serving
+    from facestudio.identities.store import IdentityStore
+    from facestudio.web.serve import LOOPBACK, PASSWORD, check_address, require_gradio, serving
 
     password = os.environ.get(PASSWORD)
     check_address(host, password)
@@ -38,7 +43,8 @@ def web(
 
         pipe = FaceStudioPipeline.from_pretrained(model)
         pipe.content_checker = find_checker()
-    with serving(pipe, host, port, password=password, browser=browser) as address:
+    store = IdentityStore() if (host in LOOPBACK if people is None else people) else None
+    with serving(pipe, host, port, password=password, browser=browser, store=store) as address:
         typer.echo(f"the page is at {address} (Ctrl-C ends it)")
         wait_for_ctrl_c()
 

@@ -46,15 +46,18 @@ class Board:
         """The place for what is wrong with a field."""
         return self.slot(f"problem:{field}")
 
-    def field(self, name: str, value: str) -> gr.HTML:
-        """A place for pictures, with the events upload, pick and refuse."""
+    def field(self, name: str, value: str | Callable[[], str]) -> gr.HTML:
+        """A place for pictures, with the events upload, pick and refuse.
+
+        value: what stands on it, or what makes that anew for whoever opens the page.
+        """
         script = read_asset("field.js")
         self.places[name] = gr.HTML(value, js_on_load=script, max_mb=MAX_UPLOAD_MB, **PLAIN)
         return self.places[name]
 
-    def photo(self, field: str, value: str, giving: Giving, people: People) -> None:
-        """A place for the photo of a person, with its problem; a new one shows in the scene too."""
-        place = self.field(f"photo-{field}", value)
+    def photo(self, field: str, giving: Giving, people: People) -> None:
+        """A place for a person, with its problem; a new one shows in the scene too."""
+        place = self.field(f"photo-{field}", lambda: giving.show_person(Session(), field))
         self.problem(f"photo-{field}")
         who = self.rows.setdefault("places", [])
 
@@ -63,8 +66,7 @@ class Board:
             return taken | people.preview(session, chosen)
 
         def pick(session: Session, said: View, *chosen: str) -> View:
-            number = str(said.get("value"))
-            picked = giving.choose_face(session, field, int(number) if number.isdecimal() else -1)
+            picked = giving.choose(session, field, str(said.get("value")))
             return picked | people.preview(session, chosen)
 
         def refuse(session: Session, said: View) -> View:

@@ -11,7 +11,6 @@ from facestudio.errors import FaceStudioError
 from facestudio.web.fields import show_styles
 from facestudio.web.giving import View
 from facestudio.web.markup import problem, status
-from facestudio.web.photos import to_identity
 from facestudio.web.problems import FieldProblem, field_of, in_words
 from facestudio.web.results import show_cards, show_progress
 from facestudio.web.session import OWN, Session
@@ -28,6 +27,7 @@ log = logging.getLogger(__name__)
 MORE_STRENGTH = 0.55  # how far "more like this" leaves its picture behind
 CANCELLED = "Cancelled. What was finished stays."
 READY = ("The picture is ready.", "The pictures are ready.")
+WITHHELD = "{} of {} withheld by the content checker: see below."
 UNKNOWN = "Something went wrong that should not have. What it was stands in the terminal."
 CHECKED = (
     "consent", "photo-you", "words", "style", "seed", "steps", "guidance", "count", "dial",
@@ -48,7 +48,7 @@ class Tab:
 
     def identity(self, session: Session, field: str = "you") -> Identity:
         """Who is in the photo of a field. Raises FieldProblem where there is none."""
-        return to_identity(session.photo(field), self.studio.pipe)
+        return session.photo(field).identity(self.studio.pipe)
 
     def cancel(self, session: Session) -> View:
         """Stop at once; what is finished stays."""
@@ -90,7 +90,7 @@ class Tab:
             drawing.cancel()
         if session.drawing in (drawing, None):  # else a newer drawing has the place
             session.drawing = None
-            words = CANCELLED if len(done) < len(plans) else READY[len(done) > 1]
+            words = CANCELLED if len(done) < len(plans) else _say_ready(done)
             yield {progress: status(words), running: False}
 
     def _problem(self, field: str, words: str) -> View:
@@ -126,6 +126,11 @@ class Tab:
             raise FieldProblem(f"make-{self.name}", "This picture is not there any more.")
         found: Variant = results[index]
         return found
+
+
+def _say_ready(done: Sequence[Variant]) -> str:
+    withheld = sum(variant.withheld for variant in done)
+    return WITHHELD.format(withheld, len(done)) if withheld else READY[len(done) > 1]
 
 
 class Portrait(Tab):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from facestudio.web.markup import escape, picture_uri, status, upload_label
-from facestudio.web.session import NONE, OWN, Session
+from facestudio.web.markup import escape, picture_uri, status, upload_label, warning
+from facestudio.web.saved import SAVED, SavedPerson, draw_letter
+from facestudio.web.session import NONE, OWN, YOU, Session
 from facestudio.web.swatches import Swatch, read_swatches
 
 if TYPE_CHECKING:
@@ -17,12 +18,55 @@ if TYPE_CHECKING:
     from facestudio.web.photos import Photo
 
 SWATCH_PX = 120
+CHIP_PX = 64
+PHOTO_WORDS = {YOU: "Choose a photo", "other": "Choose a photo of the other person"}
 
 
-def show_photo(field: str, photo: Photo | None, words: str = "Choose a photo") -> str:
-    """A place for a photo; with one, its faces are numbered buttons and their faults are said."""
-    if photo is None:
-        return upload_label(field, words)
+def show_person(
+    field: str, given: Photo | SavedPerson | None, saved: Mapping[str, Image.Image | None]
+) -> str:
+    """A place for a photo or one of the saved people, whose names and pictures are `saved`."""
+    if given is None:
+        shown = upload_label(field, PHOTO_WORDS.get(field, "Choose a photo of this person"))
+    elif isinstance(given, SavedPerson):
+        shown = _show_saved(field, given)
+    else:
+        shown = _show_photo(field, given)
+    chosen = given.name if isinstance(given, SavedPerson) else ""
+    return shown + _show_chips(saved, chosen)
+
+
+def _show_saved(field: str, person: SavedPerson) -> str:
+    """What the model made of a saved person, and what is doubtful about them."""
+    photos = len(person.profile.identity.photos)
+    words = f"{person.name}, saved from {photos} photo{'s' * (photos > 1)}."
+    notes = "".join(warning(f"{note[:1].upper()}{note[1:]}.") for note in person.profile.warnings())
+    return (
+        f'<div class="photo saved"><img src="{picture_uri(person.crop(128))}" '
+        f'alt="{escape(person.name)}, as the model draws them"></div>{status(words)}{notes}'
+        f"{upload_label(field, 'A photo instead', small=True)}"
+    )
+
+
+def _show_chips(saved: Mapping[str, Image.Image | None], chosen: str) -> str:
+    """A button for each saved person; nothing where nobody is saved."""
+    chips = "".join(
+        f'<button type="button" class="chip" data-pick="{SAVED}{escape(name)}"'
+        f' aria-pressed="{str(name == chosen).lower()}">'
+        f'<img src="{picture_uri(picture or draw_letter(name, CHIP_PX), CHIP_PX)}" alt="">'
+        f"<span>{escape(name)}</span></button>"
+        for name, picture in saved.items()
+    )
+    label = '<span class="status">Or someone you saved:</span>'
+    return (
+        f'<div class="chips" role="group" aria-label="Saved people">{label}{chips}</div>'
+        if chips
+        else ""
+    )
+
+
+def _show_photo(field: str, photo: Photo) -> str:
+    """The photo; its faces are numbered buttons and their faults are said."""
     faces = "".join(_face_button(photo, number) for number in range(len(photo.faces)))
     return (
         f'<div class="photo"><img src="{picture_uri(photo.image)}" alt="The photo you chose">'
@@ -48,7 +92,7 @@ def _faults(photo: Photo) -> str:
     if unusable:
         numbers = ", ".join(map(str, unusable))
         notes.append(f"Too small to be chosen: {numbers}.")
-    return "".join(f'<p class="warning" role="status">{escape(note)}</p>' for note in notes)
+    return "".join(map(warning, notes))
 
 
 def _face_button(photo: Photo, number: int) -> str:
@@ -76,13 +120,14 @@ def _place(box: Box, image: Image.Image) -> str:
 def show_styles(session: Session) -> str:
     """The swatches, the own picture and "words only", one of which is chosen."""
     swatches = "".join(_swatch_button(s, session.style) for s in read_swatches().values())
-    own = ""
+    own, words = "", "Your own style picture"
     if session.own_style is not None:
         own = _swatch_button(Swatch(OWN, "Your picture", session.own_style), session.style)
+        words = "Another picture"
     return (
-        f'<div class="swatches" role="group" aria-label="Style pictures">{own}{swatches}'
-        f"{_words_button(session.style)}</div>"
-        f"{upload_label('style', 'Your own style picture', small=True)}"
+        f'<div class="swatches" role="group" aria-label="Style pictures">{swatches}'
+        f'<div class="wide">{_words_button(session.style)}{own}'
+        f"{upload_label('style', words, small=True)}</div></div>"
     )
 
 

@@ -10,7 +10,16 @@ from PIL import Image
 
 SHOWN_PX = 640
 
-__all__ = ["SHOWN_PX", "escape", "picture_uri", "png_uri", "problem", "status", "upload_label"]
+__all__ = [
+    "SHOWN_PX",
+    "escape",
+    "picture_uri",
+    "png_uri",
+    "problem",
+    "status",
+    "upload_label",
+    "warning",
+]
 
 
 def png_uri(png: bytes) -> str:
@@ -35,6 +44,11 @@ def problem(words: str) -> str:
 def status(words: str) -> str:
     """News that a screen reader tells when it has time."""
     return f'<p class="status" role="status">{escape(words)}</p>'
+
+
+def warning(words: str) -> str:
+    """What can be used all the same, but is doubtful."""
+    return f'<p class="warning" role="status">{escape(words)}</p>'
 
 
 def upload_label(field: str, words: str, *, small: bool = False) -> str:

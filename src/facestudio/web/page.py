@@ -6,12 +6,12 @@ Nothing is decided here; every event goes to a handler of `giving`, `drawing`, `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from facestudio.web.board import PLAIN, Board
-from facestudio.web.fields import show_photo, show_styles
+from facestudio.web.fields import show_styles
 from facestudio.web.giving import Giving, View
 from facestudio.web.panels import Panels, lay_step
 from facestudio.web.people import People
@@ -19,15 +19,21 @@ from facestudio.web.session import YOU, Session
 from facestudio.web.studio import Studio
 from facestudio.web.wishes import MAX_VARIANTS, MAX_WORDS
 
+if TYPE_CHECKING:
+    from facestudio.identities.store import IdentityStore
+
 HEAD = """<header class="head"><h1>FaceStudio</h1>
 <p>Portraits from one photo. Nothing leaves this machine.</p></header>"""
 FOOT = '<p class="foot">A made picture is no photograph: say so where you show it.</p>'
 CONSENT = "I am the person in each photo I use here, or that person agrees."
 
 
-def build_page(studio: Studio, folder: Path) -> gr.Blocks:
-    """The page over one studio, ready to be served; `folder` is where uploads arrive."""
-    giving, people = Giving(studio.pipe, folder), People(studio)
+def build_page(studio: Studio, folder: Path, store: IdentityStore | None = None) -> gr.Blocks:
+    """The page over one studio, ready to be served; `folder` is where uploads arrive.
+
+    store: of the saved people who can be chosen; None for none.
+    """
+    giving, people = Giving(studio.pipe, folder, store), People(studio)
     with gr.Blocks(title="FaceStudio", analytics_enabled=False) as blocks:
         board = Board()
         gr.HTML(HEAD, **PLAIN)
@@ -47,7 +53,7 @@ def build_page(studio: Studio, folder: Path) -> gr.Blocks:
 def _lay_photo(board: Board, blocks: gr.Blocks, giving: Giving, people: People) -> None:
     with gr.Column(elem_classes="card"):
         lay_step(1, "Your photo")
-        board.photo(YOU, show_photo(YOU, None), giving, people)
+        board.photo(YOU, giving, people)
         agreed = gr.Checkbox(label=CONSENT, container=False, elem_id="consent")
         board.problem("consent")
     _remember_consent(board, blocks, agreed, giving)

@@ -9,7 +9,6 @@ import gradio as gr
 
 from facestudio.web.board import PLAIN, Board
 from facestudio.web.drawing import Portrait, Tab
-from facestudio.web.fields import show_photo
 from facestudio.web.giving import Giving, View, show_start
 from facestudio.web.markup import escape
 from facestudio.web.people import CHOICES, MAX_PLACES, NOBODY, OTHERS, People
@@ -20,7 +19,6 @@ from facestudio.web.wishes import Wishes
 
 Make = Callable[..., Iterator[View]]
 
-OTHER = "Choose a photo of the other person"
 CHOICES_SHOWN = [NOBODY, *CHOICES]
 PLACES_HELP = (
     "A picture with several people says where they stand; without one, two stand side by side."
@@ -90,7 +88,7 @@ class Panels:
         self.board.on(cards.restyle, restyle)
 
     def _lay_mixing(self, tab: Mixing) -> None:
-        self.board.photo("other", show_photo("other", None, OTHER), self.giving, self.people)
+        self.board.photo("other", self.giving, self.people)
         share = gr.Slider(
             0, 100, 50, step=5, label="How much of the other person, in per cent", elem_id="share"
         )
@@ -117,9 +115,8 @@ class Panels:
 
     def _lay_others(self) -> None:
         for number, name in enumerate(OTHERS):
-            words = f"Photo of person {number + 2}"
-            with gr.Accordion(words, open=number == 0):
-                self.board.photo(name, show_photo(name, None, words), self.giving, self.people)
+            with gr.Accordion(f"Person {number + 2}", open=number == 0):
+                self.board.photo(name, self.giving, self.people)
 
     def _wire_people(self, upload: gr.HTML, side: gr.Button, who: Sequence[gr.Dropdown]) -> None:
         board, people = self.board, self.people

@@ -12,7 +12,7 @@ from facestudio.web.drawing import Tab
 from facestudio.web.fields import show_scene
 from facestudio.web.giving import View
 from facestudio.web.markup import problem, upload_label
-from facestudio.web.photos import read_upload, to_identity
+from facestudio.web.photos import read_upload
 from facestudio.web.problems import FieldProblem, in_words
 from facestudio.web.session import YOU, Session
 from facestudio.web.studio import Plan
@@ -86,7 +86,7 @@ class People(Tab):
             style = session.scene or session.style_picture()
             options = wishes.options(style)
             options["regions"] = [box for box, who in zip(places, fields, strict=True) if who]
-            people = [to_identity(session.photo(who), self.studio.pipe) for who in fields if who]
+            people = [self.identity(session, who) for who in fields if who]
             return [Plan(people, options, seed) for seed in wishes.seeds()]
 
         yield from self.draw(session, plan)

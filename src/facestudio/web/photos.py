@@ -49,6 +49,11 @@ class Photo:
         """The chosen face alone, `px` a side."""
         return Image.fromarray(align_face(self.image, self.face.eyes, px))
 
+    def identity(self, pipe: FaceStudioPipeline) -> Identity:
+        """Who the chosen face belongs to."""
+        crop, encoder = align_face(self.image, self.face.eyes), pipe.identity_encoder
+        return Identity.from_photos(encoder.embed(crop[np.newaxis]), encoder)
+
 
 def read_upload(path: str, folder: Path) -> Image.Image:
     """The picture in an uploaded file, at most KEPT_PX a side; the file is deleted.
@@ -77,14 +82,6 @@ def find_people(image: Image.Image, pipe: FaceStudioPipeline) -> Photo:
     usable = [face for face, q in zip(faces, qualities, strict=True) if q.usable]
     best = most_central(usable, image.size)
     return Photo(image, faces, qualities, [face is best for face in faces].index(True))
-
-
-def to_identity(photo: Photo, pipe: FaceStudioPipeline) -> Identity:
-    """Who the chosen face belongs to."""
-    crop = align_face(photo.image, photo.face.eyes)
-    return Identity.from_photos(
-        pipe.identity_encoder.embed(crop[np.newaxis]), pipe.identity_encoder
-    )
 
 
 def _too_small(qualities: Sequence[Quality]) -> FaceTooSmall:

@@ -8,6 +8,11 @@ from facestudio.web.markup import escape, picture_uri, png_uri, status
 from facestudio.web.studio import Plan, Progress, Variant
 
 PREVIEW_PX = 256
+PREVIEW_BLUR_PX = 6  # of the first preview, which is noise; the last is sharp
+WITHHELD = (
+    "This picture is not shown: the content checker took it to be sexual. "
+    "It may be wrong. Other words, another style or another seed may help."
+)
 
 
 def show_progress(progress: Progress) -> str:
@@ -20,7 +25,9 @@ def show_progress(progress: Progress) -> str:
     preview = ""
     if progress.preview is not None:
         address = picture_uri(progress.preview, PREVIEW_PX)
-        preview = f'<img src="{address}" alt="Preview of picture {number}">'
+        blur = f"filter:blur({PREVIEW_BLUR_PX * (1 - progress.share):.1f}px)"
+        picture = f'<img src="{address}" alt="Preview of picture {number}" style="{blur}">'
+        preview = f'<div class="preview">{picture}</div>'
     return (
         f'<div class="progress">{preview}<div>{status(words)}'
         f'<progress max="1" value="{done:.3f}" aria-label="Progress">{done:.0%}</progress>'
@@ -28,15 +35,15 @@ def show_progress(progress: Progress) -> str:
     )
 
 
-def show_cards(variants: Sequence[Variant], *, actions: bool = True) -> str:
+def show_cards(variants: Sequence[Variant]) -> str:
     """A list of finished pictures, each with likeness, seed, download and next steps."""
-    cards = "".join(_card(index, variant, actions) for index, variant in enumerate(variants))
+    cards = "".join(_card(index, variant) for index, variant in enumerate(variants))
     return f'<ul class="cards" aria-label="Portraits">{cards}</ul>' if cards else ""
 
 
 def show_strip(variants: Sequence[Variant]) -> str:
     """The pictures in one row, from the first to the last."""
-    cards = "".join(_card(index, variant, actions=True) for index, variant in enumerate(variants))
+    cards = "".join(_card(index, variant) for index, variant in enumerate(variants))
     return f'<ul class="cards strip" aria-label="From one person to the other">{cards}</ul>'
 
 
@@ -74,13 +81,15 @@ def _cell(found: tuple[int, Variant] | None) -> str:
     if found is None:
         return '<td class="missing"></td>'
     index, variant = found
+    if variant.withheld:
+        return f"<td>{_withheld(variant)}</td>"
     return f"<td>{_figure(index, variant)}{_facts(variant)}{_download(variant)}</td>"
 
 
-def _card(index: int, variant: Variant, actions: bool) -> str:
-    more = ""
-    if actions:
-        more = _button("more", index, "More like this") + _button("style", index, "Use as style")
+def _card(index: int, variant: Variant) -> str:
+    if variant.withheld:
+        return f"<li>{_withheld(variant)}</li>"
+    more = _button("more", index, "More like this") + _button("style", index, "Use as style")
     return (
         f"<li>{_figure(index, variant)}{_facts(variant)}"
         f'<div class="actions">{_download(variant)}{more}</div></li>'
@@ -95,10 +104,16 @@ def _figure(index: int, variant: Variant) -> str:
 def _facts(variant: Variant) -> str:
     title = escape(variant.plan.title)
     shown = f"<strong>{title}</strong>" if title else ""
-    return (
-        f'<p class="facts">{shown}<strong class="likeness">{say_likeness(variant.likeness)}'
-        f'</strong><span>Seed <span class="seed">{variant.plan.seed}</span></span></p>'
-    )
+    likeness = f'<strong class="likeness">{say_likeness(variant.likeness)}</strong>'
+    return f'<p class="facts">{shown}{likeness}{_seed(variant)}</p>'
+
+
+def _withheld(variant: Variant) -> str:
+    return f'<p class="withheld" role="status">{WITHHELD}</p><p class="facts">{_seed(variant)}</p>'
+
+
+def _seed(variant: Variant) -> str:
+    return f'<span>Seed <span class="seed">{variant.plan.seed}</span></span>'
 
 
 def _download(variant: Variant) -> str:

@@ -15,6 +15,7 @@ from facestudio.web.photos import MAX_UPLOAD_MB
 from facestudio.web.studio import Studio
 
 if TYPE_CHECKING:
+    from facestudio.identities.store import IdentityStore
     from facestudio.pipeline.pipeline import FaceStudioPipeline
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -46,25 +47,27 @@ def serving(
     *,
     password: str | None = None,
     browser: bool = False,
+    store: IdentityStore | None = None,
 ) -> Iterator[str]:
     """The page's address while it is served; uploads lie in a folder that goes with it.
 
-    port: None for the first free one from 7860 on. browser: open one. Raises BadOption.
+    port: None for the first free one from 7860 on. browser: open one. store: of the saved people
+    whom everyone who reaches the page may choose. Raises BadOption.
     """
     check_address(host, password)
     with TemporaryDirectory(prefix="facestudio-web-") as folder:
-        blocks = _build(pipe, Path(folder))
+        blocks = _build(pipe, Path(folder), store)
         try:
             yield _launch(blocks, host, port, password, browser)
         finally:
             blocks.close(verbose=False)
 
 
-def _build(pipe: FaceStudioPipeline, folder: Path) -> Any:
+def _build(pipe: FaceStudioPipeline, folder: Path, store: IdentityStore | None) -> Any:
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where Gradio puts uploads
     from facestudio.web.page import build_page
 
-    return build_page(Studio(pipe), folder)
+    return build_page(Studio(pipe), folder, store)
 
 
 def _launch(blocks: Any, host: str, port: int | None, password: str | None, browser: bool) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from facestudio.web.photos import Photo
+    from facestudio.web.saved import SavedPerson
     from facestudio.web.studio import Drawing, Variant
 
 YOU = "you"
@@ -24,13 +25,14 @@ MAX_SHOWN = 24
 class Session:
     """One tab of a browser.
 
-    consent: whether whoever is in the photos agreed. photos: by field. style: a swatch's name,
-    OWN (then `own_style` holds the picture) or NONE. start: the picture to start from. scene: the
-    picture with places for several people. results: by tab, the newest batch first.
+    consent: whether whoever is in the photos agreed. photos: or saved people, by field. style: a
+    swatch's name, OWN (then `own_style` holds the picture) or NONE. start: the picture to start
+    from. scene: the picture with places for several people. results: by tab, the newest batch
+    first.
     """
 
     consent: bool = False
-    photos: dict[str, Photo] = field(default_factory=dict)
+    photos: dict[str, Photo | SavedPerson] = field(default_factory=dict)
     style: str = FIRST
     own_style: Image.Image | None = None
     start: Image.Image | None = None
@@ -45,8 +47,8 @@ class Session:
         swatch = read_swatches().get(self.style)
         return swatch.image if swatch else None
 
-    def photo(self, name: str = YOU) -> Photo:
-        """The photo of a field. Raises FieldProblem where there is none."""
+    def photo(self, name: str = YOU) -> Photo | SavedPerson:
+        """The photo, or the saved person, of a field. Raises FieldProblem where there is none."""
         if name not in self.photos:
             raise FieldProblem(f"photo-{name}", "Choose a photo first.")
         return self.photos[name]

@@ -39,12 +39,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Variant:
-    """A finished picture with its plan, one likeness a person, and its PNG, settings inside."""
+    """A finished picture with its plan, one likeness a person, and its PNG, settings inside.
+
+    withheld: whether a content checker called it explicit; it is grey then.
+    """
 
     plan: Plan
     image: Image.Image
     likeness: list[float | None]
     png: bytes
+    withheld: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,15 +185,17 @@ class _PreviewClock:
     def is_due(self) -> bool:
         return time.perf_counter() >= self._next
 
-    def measure(self, pipe: FaceStudioPipeline, latents: Any) -> Image.Image:
-        """The picture that latents (1, C, h, w) hold as they stand."""
+    def measure(self, pipe: FaceStudioPipeline, latents: Any) -> Image.Image | None:
+        """The picture that latents (1, C, h, w) hold as they stand; None if it is explicit."""
         from facestudio.pipeline.scene import to_pictures
 
         started = time.perf_counter()
         picture = to_pictures(pipe.codec.decode(latents[:1]))[0]
+        checker = pipe.content_checker
+        explicit = checker is not None and checker.is_explicit(picture)
         ended = time.perf_counter()
         self._next = ended + max(SHOWN_EVERY_S, (ended - started) / PREVIEW_SHARE)
-        return picture
+        return None if explicit else picture
 
 
 def _finish(plan: Plan, output: FaceStudioOutput) -> Variant:
@@ -197,4 +203,5 @@ def _finish(plan: Plan, output: FaceStudioOutput) -> Variant:
     with TemporaryDirectory(prefix="facestudio-") as folder:
         path = Path(folder) / "portrait.png"
         write_picture(image, path, output.settings)
-        return Variant(plan, image, output.likeness[0], path.read_bytes())
+        png = path.read_bytes()
+    return Variant(plan, image, output.likeness[0], png, withheld=any(output.withheld))
