@@ -21,11 +21,13 @@ from facestudio.errors import (
     NotReady,
     ServerFault,
     Unreachable,
+    Withheld,
 )
 from facestudio.server.app import make_app
 from facestudio.server.engine import LocalEngine
 from facestudio.server.settings import ServerSettings
 from tests.server.conftest import (
+    GivenChecker,
     HeldPainter,
     at_home,
     encoder,
@@ -187,3 +189,12 @@ def test_nobody_answers():
         port = unused.getsockname()[1]
         with pytest.raises(Unreachable, match="does not answer"):
             Client(f"http://127.0.0.1:{port}").models()
+
+
+@pytest.mark.filterwarnings("ignore::facestudio.provenance.content.ContentWarning")
+def test_what_is_withheld_is_told(client, pipe):
+    pipe.content_checker = GivenChecker(True, False, True)
+    made = client.generate(prompt="a hat", seed=1, num_images_per_prompt=2)
+    assert (made.withheld, made.seeds, len(made.images)) == ([1], [2], 1)
+    with pytest.raises(Withheld, match="explicit"):
+        client.generate(prompt="a hat", seed=1)

@@ -29,6 +29,7 @@ CODES = {
         "not_ready",
         "deadline_passed",
         "cancelled",
+        "withheld",
         "server_fault",
         "unreachable",
     },

@@ -47,12 +47,17 @@ OnProgress = Callable[[Facts], None]
 
 @dataclass(frozen=True)
 class Portraits:
-    """What a finished job gives, as `FaceStudioOutput` has it."""
+    """What a finished job gives, as `FaceStudioOutput` has it.
+
+    withheld: the seeds of pictures that the server's content checker calls explicit; they are in
+    none of the other lists. Where it withholds all, `Withheld` is raised.
+    """
 
     images: list[Image.Image]
     likeness: list[list[float | None]]
     seeds: list[int]
     settings: Facts
+    withheld: list[int]
 
 
 class Client:
@@ -220,11 +225,12 @@ class RemoteJob:
             raise FaceStudioError.from_dict(self.facts["error"])
         if self.status != "done":
             raise Cancelled("the job was cancelled")
-        told = self.facts["pictures"]
+        told = [picture for picture in self.facts["pictures"] if not picture["withheld"]]
+        withheld = [picture["seed"] for picture in self.facts["pictures"] if picture["withheld"]]
         images = [self._fetch(picture["url"]) for picture in told]
         likeness = [picture["likeness"] for picture in told]
         seeds = [picture["seed"] for picture in told]
-        return Portraits(images, likeness, seeds, self.facts["settings"])
+        return Portraits(images, likeness, seeds, self.facts["settings"], withheld)
 
     def cancel(self) -> None:
         """End the job now."""

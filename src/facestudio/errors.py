@@ -26,6 +26,7 @@
         ├── NotReady               not_ready
         ├── DeadlinePassed         deadline_passed
         ├── Cancelled              cancelled
+        ├── Withheld               withheld
         ├── ServerFault            server_fault
         └── Unreachable            unreachable
 
@@ -68,6 +69,7 @@ __all__ = [
     "SeveralFaces",
     "TooLarge",
     "Unreachable",
+    "Withheld",
 ]
 
 Box = tuple[float, float, float, float]
@@ -272,6 +274,12 @@ class Cancelled(ServiceError):
     """Whoever asked for the pictures did not want them any more."""
 
     code = "cancelled"
+
+
+class Withheld(ServiceError):
+    """The pictures were drawn, but a content checker calls them explicit; they are not kept."""
+
+    code = "withheld"
 
 
 class ServerFault(ServiceError):

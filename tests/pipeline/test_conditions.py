@@ -8,6 +8,7 @@ from facestudio.errors import MissingWeights
 from facestudio.pipeline.conditions import (
     condition_generators,
     imagine,
+    imagine_together,
     join,
     look,
     make_context,
@@ -80,6 +81,33 @@ def test_words_are_drawn_once_for_each_picture(pipe):
     assert both.shape == (2, 8)
     assert not torch.equal(both[0], both[1])
     torch.testing.assert_close(both[1:], imagine(pipe, "a hat", seeds(2)))
+
+
+def test_words_of_several_requests_are_imagined_in_one_run_as_each_alone(pipe, monkeypatch):
+    requests = [
+        make_request(prompt="a hat"),
+        make_request(alpha=1.0),
+        make_request(prompt="a man", guidance_scale=3.0, negative_prompt="words"),
+    ]
+    drawn = [seeds(1, 2), seeds(3), seeds(4)]
+    wanted = imagine(pipe, "a hat", condition_generators(seeds(1, 2)))
+    stream = condition_generators(seeds(4))
+    alone = [imagine(pipe, text, stream) for text in ("a man", "words")]
+    runs, sample = [], pipe.prior.sample
+    monkeypatch.setattr(
+        pipe.prior, "sample", lambda words, **kept: runs.append(words) or sample(words, **kept)
+    )
+    hat, nothing, man = imagine_together(pipe, requests, drawn)
+    assert [len(words) for words in runs] == [4]
+    torch.testing.assert_close(hat.prompt, wanted)
+    torch.testing.assert_close([man.prompt, man.negative], alone)
+    assert (hat.negative, nothing.prompt, nothing.negative) == (None, None, None)
+
+
+def test_requests_without_words_imagine_nothing(pipe):
+    pipe.prior = pipe.text_towers = None
+    (nothing,) = imagine_together(pipe, [make_request(alpha=1.0)], [seeds(1)])
+    assert nothing.prompt is None
 
 
 def test_the_style_picture_goes_through_the_towers(pipe, picture):

@@ -6,6 +6,7 @@ import pytest
 from facestudio.faces.align import align_face
 from facestudio.faces.identity import Identity
 from facestudio.pipeline.likeness import enlarge, measure_likeness
+from tests.pipeline.conftest import TinyDetector
 
 
 def embed(image, detector, encoder, index=0):
@@ -28,6 +29,25 @@ def test_another_person_gives_less(picture, seeing, encoder, anna):
 
 def test_no_face_gives_none(picture, seeing, encoder, anna):
     assert measure_likeness(picture(1), [anna], None, encoder, seeing()) == [None]
+
+
+def test_faces_are_sought_in_the_small_picture_and_then_in_the_large_one(
+    picture, seeing, encoder, anna
+):
+    detector = seeing(0.5)
+    (value,) = measure_likeness(picture(1), [anna], None, encoder, detector)
+    assert [image.size for image in detector.seen] == [(32, 32)]
+    blind = FarSighted(0.5)
+    assert measure_likeness(picture(1), [anna], None, encoder, blind) == [pytest.approx(value)]
+    assert [image.size for image in blind.seen] == [(32, 32), (320, 320)]
+
+
+class FarSighted(TinyDetector):
+    """Sees nothing in small pictures."""
+
+    def detect(self, image):
+        faces = super().detect(image)
+        return faces if image.width > 100 else []
 
 
 def test_nobody_gives_none_without_a_search(picture, seeing, encoder):

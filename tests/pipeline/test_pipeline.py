@@ -415,6 +415,7 @@ def test_explicit_pictures_come_out_grey(pipe, anna):
         out = pipe(anna, prompt="a hat", seed=1, num_images_per_prompt=2)
     said = [str(each.message) for each in told if each.category is ContentWarning]
     assert said == ["1 of 2 pictures withheld as explicit by given"]
+    assert out.withheld == [False, True]
     shown, hidden = (np.asarray(picture) for picture in out.images)
     assert np.ptp(shown) > 20
     assert np.ptp(hidden) == 0

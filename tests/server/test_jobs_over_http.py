@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.server.conftest import ASKED, ask, finish, wait_until
+from tests.server.conftest import ASKED, GivenChecker, ask, finish, wait_until
 
 
 def read(content: bytes) -> np.ndarray:
@@ -90,6 +90,30 @@ def test_a_photo_without_a_face_fails_alone_in_its_batch(caller, photo, painter,
     failed = finish(caller, bad)
     assert (failed["error"]["code"], failed["error"]["file"]) == ("no_face", "anna.png")
     assert failed["pictures"] == []
+
+
+@pytest.mark.filterwarnings("ignore::facestudio.provenance.content.ContentWarning")
+def test_a_picture_that_is_withheld_is_told_in_words_and_kept_nowhere(caller, pipe, settings):
+    pipe.content_checker = GivenChecker(True, False)
+    asked = {"prompt": "a hat", "seed": 1, "num_images_per_prompt": 2}
+    job = ask(caller, asked, wait=True).json()
+    hidden, shown = job["pictures"]
+    assert (hidden["url"], hidden["withheld"], hidden["seed"]) == (None, "explicit", 1)
+    assert (shown["withheld"], caller.get(shown["url"]).status_code) == (None, 200)
+    refused = caller.get(shown["url"].replace("pictures/1", "pictures/0"))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "withheld")
+    assert [path.name for path in settings.folder.rglob("*.png")] == ["1.png"]
+
+
+@pytest.mark.filterwarnings("ignore::facestudio.provenance.content.ContentWarning")
+def test_a_job_whose_pictures_are_all_withheld_fails_with_the_reason(caller, pipe, settings):
+    pipe.content_checker = GivenChecker(True)
+    answer = ask(caller, {"prompt": "a hat"}, wait=True)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "withheld")
+    assert "explicit" in answer.json()["error"]["message"]
+    (job,) = caller.get("/v1/jobs").json()["jobs"]
+    assert (job["progress"]["status"], job["pictures"]) == ("failed", [])
+    assert not list(settings.folder.rglob("*.png"))
 
 
 def test_a_failure_is_the_answer_to_whoever_waits(caller, photo, pipe, seeing):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from facestudio.identities.store import IdentityStore
+from facestudio.server.painter import Painter
 from tests.server.conftest import ask
 
 
@@ -86,3 +87,42 @@ def test_someone_removed_while_their_job_waits_ends_it(caller, photo, painter):
         events.read()
     job = caller.get(f"/v1/jobs/{answer['id']}").json()
     assert (job["progress"]["status"], job["error"]["code"]) == ("failed", "not_found")
+
+
+def test_what_is_deleted_is_gone_from_disk_and_memory(caller, photo, pipe, settings, at_home):
+    add(caller, {"name": "anna"}, photo)
+    embedding = IdentityStore().load("anna").embedding.tobytes()
+    job = ask(
+        caller, {"identity": "a.png", "prompt": "a hat"}, [("a.png", photo)], wait=True
+    ).json()
+    assert len(pipe.embed_cache)
+    assert files_with(at_home, embedding)
+    assert caller.delete("/v1/identities/anna").status_code == 204
+    assert not len(pipe.embed_cache)
+    assert not files_with(at_home, embedding)
+    ask(caller, {"identity": "a.png", "prompt": "a hat"}, [("a.png", photo)], wait=True)
+    assert len(pipe.embed_cache)
+    assert caller.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert not len(pipe.embed_cache)
+    assert not files_with(at_home, job["id"].encode())
+    assert not (settings.folder / "jobs" / job["id"]).exists()
+
+
+def files_with(folder, data: bytes) -> list[str]:
+    """The files below the folder that hold these bytes."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if data in path.read_bytes()]
+
+
+def test_a_person_who_is_replaced_is_forgotten(caller, photo, pipe):
+    add(caller, {"name": "anna"}, photo)
+    ask(caller, {"identity": "a.png", "prompt": "a hat"}, [("a.png", photo)], wait=True)
+    assert len(pipe.embed_cache)
+    assert add(caller, {"name": "anna", "replace": True}, photo).status_code == 201
+    assert not len(pipe.embed_cache)
+
+
+def test_a_painter_may_remember_nobody(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "tiny")
+    assert Painter.load(str(tmp_path / "tiny"))._pipe.embed_cache.capacity > 0
+    assert Painter.load(str(tmp_path / "tiny"), remember=False)._pipe.embed_cache.capacity == 0

@@ -7,8 +7,10 @@ a face cut by the edge has a box that reaches beyond the picture.
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +79,11 @@ class Face:
         box = (left + x, top + y, right + x, bottom + y)
         return replace(self, box=box, points=self.points + np.array([x, y], np.float32))
 
+    def grown(self, times: float) -> Face:
+        """The same face in the picture enlarged so many times."""
+        left, top, right, bottom = (edge * times for edge in self.box)
+        return replace(self, box=(left, top, right, bottom), points=self.points * np.float32(times))
+
 
 class Detector(Protocol):
     """Whatever finds faces in an RGB picture."""
@@ -111,9 +118,12 @@ class DlibDetector:
 
         self.passes = tuple(passes)
         predictor = packaged_model("shape_predictor_5_face_landmarks.dat")
-        self._detector = dlib.get_frontal_face_detector()
         self._predictor = dlib.shape_predictor(str(predictor))
-        self._lock = threading.Lock()  # dlib's detector keeps scratch memory
+        # dlib's detector keeps scratch memory, so each thread borrows one; the next is made (half
+        # a second) only while all are in use.
+        self._free = [dlib.get_frontal_face_detector()]
+        self._make = dlib.get_frontal_face_detector
+        self._at_once = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def detect(self, image: Image.Image) -> list[Face]:
         """The faces in the picture, best score first."""
@@ -122,9 +132,9 @@ class DlibDetector:
             pixels = np.ascontiguousarray(
                 image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
             )
-            with self._lock:
-                boxes, scores, _ = self._detector.run(pixels, 0, threshold)
-                shapes = [self._predictor(pixels, box) for box in boxes]
+            with self._borrowed() as detector:
+                boxes, scores, _ = detector.run(pixels, 0, threshold)
+            shapes = [self._predictor(pixels, box) for box in boxes]
             if shapes:
                 stretch = np.array([image.width / size[0], image.height / size[1]])
                 return [
@@ -132,6 +142,18 @@ class DlibDetector:
                     for shape, score in zip(shapes, scores, strict=True)
                 ]
         return []
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Any]:
+        with self._at_once:
+            try:
+                detector = self._free.pop()
+            except IndexError:
+                detector = self._make()
+            try:
+                yield detector
+            finally:
+                self._free.append(detector)
 
     def _passes(self, side: int) -> Iterator[tuple[float, float]]:
         seen = set()

@@ -20,7 +20,7 @@ from facestudio.pipeline.conditions import needs_cfg
 from facestudio.pipeline.denoise import saying_what_would_fit
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.request import Callback, Request
-from facestudio.pipeline.run import Prepared, finish, prepare
+from facestudio.pipeline.run import Prepared, finish_together, prepare_together
 
 if TYPE_CHECKING:
     from facestudio.pipeline.pipeline import FaceStudioPipeline
@@ -49,11 +49,11 @@ def draw_together(
         raise BadOption(f"{len(requests)} requests of {len(shapes)} shapes; draw each alone")
     count = sum(request.num_images_per_prompt for request in requests)
     with saying_what_would_fit(count, *requests[0].frame):
-        runs = [prepare(pipe, request) for request in requests]
+        runs = prepare_together(pipe, requests)
         latents: dict[int, Tensor] = {}
         for group in alike(runs):
             latents |= _draw(pipe, group, callback)
-        return [finish(pipe, run, latents[id(run)]) for run in runs]
+        return finish_together(pipe, runs, [latents[id(run)] for run in runs])
 
 
 def alike(runs: Sequence[Prepared]) -> Iterator[list[Prepared]]:

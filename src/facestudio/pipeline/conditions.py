@@ -7,7 +7,9 @@ the same space, e_f a face, e_g the guidance. Here n counts pictures and P peopl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -26,19 +28,33 @@ from facestudio.pipeline.scene import Scene
 CONDITION_STREAM = 0x5EED
 
 
+@dataclass(frozen=True)
+class Imagined:
+    """e_T (n, style_dim) of a request's words and of its negative words, where it has any."""
+
+    prompt: Tensor | None
+    negative: Tensor | None
+
+
 def make_context(
     parts: Parts,
     request: Request,
     people: Sequence[Identity | None],
     scene: Scene,
     generators: Sequence[Generator],
+    imagined: Imagined | None = None,
 ) -> GuidanceContext:
-    """The guidance of a run for one picture per generator; cfg's unconditional half comes first."""
+    """The guidance of a run for one picture per generator; cfg's unconditional half comes first.
+
+    imagined: what `imagine_together` gave for this request, if it was asked.
+    """
     assert request.alpha is not None
     count, generators = len(generators), condition_generators(generators)
     e_f, maps = tell_people(people, parts)
     e_h = look(parts, scene.style, count) if request.alpha > 0 else None
-    e_T = imagine(parts, request.prompt, generators) if request.alpha < 1 else None  # noqa: N806
+    e_T = None  # noqa: N806
+    if request.alpha < 1:
+        e_T = imagined.prompt if imagined else imagine(parts, request.prompt, generators)  # noqa: N806
     blending = (request.alpha, request.style_scale, request.identity_scale)
     e_g = make_guidance(parts.guidance, e_h, e_T, e_f, *blending)
     if scene.masks is not None:
@@ -49,7 +65,8 @@ def make_context(
         )
         e_g = torch.cat([e_g, background], dim=1)
     if needs_cfg(request):
-        e_g = torch.cat([unconditional(parts, request, generators, e_g.shape[1]), e_g])
+        negative = imagined.negative if imagined else imagine_negative(parts, request, generators)
+        e_g = torch.cat([unconditional(parts, negative, count, e_g.shape[1]), e_g])
     masks = None if scene.masks is None else torch.from_numpy(scene.masks).to(e_g.device)
     face_map = None
     if maps is not None:
@@ -108,12 +125,58 @@ def imagine(parts: Parts, text: str | None, generators: Sequence[Generator]) -> 
 
     Raises MissingWeights if the model takes no words.
     """
+    return _imagine(parts, [text or ""] * len(generators), generators)
+
+
+def imagine_negative(
+    parts: Parts, request: Request, generators: Sequence[Generator]
+) -> Tensor | None:
+    """e_T (n, style_dim) of the request's negative words; None where it has none."""
+    text = (request.negative_prompt or "").strip()
+    return imagine(parts, request.negative_prompt, generators) if text else None
+
+
+def imagine_together(
+    parts: Parts, requests: Sequence[Request], generators: Sequence[Sequence[Generator]]
+) -> list[Imagined]:
+    """What each request's words could look like: one run of the prior for all of them."""
+    texts: list[str] = []
+    drawn_by: list[Generator] = []
+    for request, own in zip(requests, generators, strict=True):
+        stream = condition_generators(own)
+        for text in _words_of(request):
+            texts += [text or ""] * (0 if text is None else len(stream))
+            drawn_by += [] if text is None else stream
+    rows = iter(_imagine(parts, texts, drawn_by).split(1)) if texts else iter(())
+    return [
+        Imagined(*(_take(rows, text, len(own)) for text in _words_of(request)))
+        for request, own in zip(requests, generators, strict=True)
+    ]
+
+
+def _words_of(request: Request) -> tuple[str | None, str | None]:
+    """The words and the negative words that count in a request, None where none do."""
+    assert request.alpha is not None
+    negative = (request.negative_prompt or "").strip() and needs_cfg(request)
+    return (
+        (request.prompt or "") if request.alpha < 1 else None,
+        request.negative_prompt if negative else None,
+    )
+
+
+def _take(rows: Iterator[Tensor], text: str | None, count: int) -> Tensor | None:
+    return None if text is None else torch.cat(list(islice(rows, count)))
+
+
+def _imagine(parts: Parts, texts: Sequence[str], generators: Sequence[Generator]) -> Tensor:
+    """e_T (n, style_dim) of n texts; each text is read once, however often it stands there."""
     if parts.text_towers is None or parts.prior is None:
         raise MissingWeights(
             f"the model {parts.config.name!r} takes no words: it has no text towers and no prior",
             hint="give a style picture and no prompt, or use another model",
         )
-    words = parts.text_towers([text or ""]).expand(len(generators), -1)
+    known = {text: parts.text_towers([text]) for text in dict.fromkeys(texts)}
+    words = torch.cat([known[text] for text in texts])
     return parts.prior.sample(words, steps=parts.config.prior_steps, generator=list(generators))
 
 
@@ -160,12 +223,11 @@ def random_background(guidance: HybridGuidance, generators: Sequence[Generator])
     return join(guidance, drawn, torch.zeros(1, guidance.identity_dim))
 
 
-def unconditional(
-    parts: Parts, request: Request, generators: Sequence[Generator], sets: int
-) -> Tensor:
-    """What cfg moves away from, tokens (n, sets, K, W): nothing given, or the negative prompt."""
-    style = torch.zeros(len(generators), parts.guidance.style_dim)
-    if (request.negative_prompt or "").strip():
-        style = imagine(parts, request.negative_prompt, generators)
+def unconditional(parts: Parts, negative: Tensor | None, count: int, sets: int) -> Tensor:
+    """What cfg moves away from, tokens (count, sets, K, W): nothing given, or `negative` words.
+
+    negative: e_T (count, style_dim).
+    """
+    style = torch.zeros(count, parts.guidance.style_dim) if negative is None else negative
     nobody = torch.zeros(1, parts.guidance.identity_dim)
     return join(parts.guidance, style, nobody).expand(-1, sets, -1, -1)

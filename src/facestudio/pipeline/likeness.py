@@ -30,12 +30,19 @@ def measure_likeness(
     if encoder.calibration is None or not any(people):
         return [None] * len(people)
     large = enlarge(picture)
-    faces = find_faces(large, detector)
+    faces = _find_quickly(picture, large, detector)
     places = [None] * len(people) if masks is None else list(masks)
     return [
         _likeness_of(person, _pick(faces, place, large.size), large, encoder)
         for person, place in zip(people, places, strict=True)
     ]
+
+
+def _find_quickly(picture: Image.Image, large: Image.Image, detector: Detector) -> list[Face]:
+    """The faces of the enlarged picture, sought in the small one first: a third of the time."""
+    if large is not picture and (faces := find_faces(picture, detector, retry=False)):
+        return [face.grown(large.width / picture.width) for face in faces]
+    return find_faces(large, detector)
 
 
 def enlarge(picture: Image.Image) -> Image.Image:

@@ -17,9 +17,12 @@ class FaceStudioOutput:
     seeds: for each picture the seed that makes it alone.
     settings: the call as a dict that JSON can hold: options by their names, and what identities,
     pictures, model and versions went in.
+    withheld: for each picture whether a content checker called it explicit; it is grey then. Empty
+    where nothing was checked.
     """
 
     images: Any
     likeness: list[list[float | None]]
     seeds: list[int]
     settings: dict[str, Any] = field(default_factory=dict)
+    withheld: list[bool] = field(default_factory=list)

@@ -239,13 +239,14 @@ class FaceStudioPipeline(Parts):
         latents: Tensor,
         people: Sequence[Identity | None],
         scene: Scene,
-    ) -> tuple[Any, list[list[float | None]]]:
-        """The pictures as asked for, and the likeness of each person in each."""
+    ) -> tuple[Any, list[list[float | None]], list[bool]]:
+        """The pictures as asked for, the likeness of each person in each, which are withheld."""
         if request.output_type == "latent":
-            return latents, [[None] * len(people) for _ in latents]
+            return latents, [[None] * len(people) for _ in latents], []
         pixels = self.codec.decode(latents)
+        withheld: list[bool] = []
         if self.content_checker is not None:
-            pixels = hide_explicit(pixels, self.content_checker)
+            pixels, withheld = hide_explicit(pixels, self.content_checker)
         if request.watermark:
             pixels = mark_as_generated(pixels)
         pictures = to_pictures(pixels)
@@ -253,7 +254,7 @@ class FaceStudioPipeline(Parts):
             measure_likeness(picture, people, scene.masks, self.identity_encoder, self.detector)
             for picture in pictures
         ]
-        return to_output(pixels, pictures, request.output_type), likeness
+        return to_output(pixels, pictures, request.output_type), likeness, withheld
 
     def _as_identity(self, person: Person) -> Identity | None:
         """The Identity behind a photo, a saved identity or an Identity; raises EncoderMismatch."""
@@ -275,15 +276,15 @@ class FaceStudioPipeline(Parts):
         return {"model": self.config.name, "scheduler": type(self.scheduler).__name__}
 
 
-def hide_explicit(pixels: Tensor, checker: ContentChecker) -> Tensor:
-    """Pixels (B, 3, H, W) in -1...1, grey all over where the checker calls a picture explicit."""
+def hide_explicit(pixels: Tensor, checker: ContentChecker) -> tuple[Tensor, list[bool]]:
+    """Pixels (B, 3, H, W) in -1...1, grey where the checker calls a picture explicit; and which."""
     explicit = [checker.is_explicit(picture) for picture in to_pictures(pixels)]
     if not any(explicit):
-        return pixels
+        return pixels, explicit
     message = f"{sum(explicit)} of {len(explicit)} pictures withheld as explicit by {checker.name}"
     warnings.warn(message, ContentWarning, stacklevel=2)
     hidden = torch.tensor(explicit, device=pixels.device)
-    return pixels.masked_fill(hidden[:, None, None, None], 0.0)
+    return pixels.masked_fill(hidden[:, None, None, None], 0.0), explicit
 
 
 def mark_as_generated(pixels: Tensor) -> Tensor:

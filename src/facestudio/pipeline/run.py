@@ -5,18 +5,22 @@ One request and several drawn together (`batch.py`) take the same way.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Generator, Tensor
 
 from facestudio.faces.identity import Identity
 from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import GuidanceContext
 from facestudio.pipeline.adapters import make_adapter_context
-from facestudio.pipeline.conditions import make_context
+from facestudio.pipeline.conditions import Imagined, imagine_together, make_context
 from facestudio.pipeline.denoise import draw_noise
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.record import describe_call
@@ -42,13 +46,37 @@ class Prepared:
 
 def prepare(pipe: FaceStudioPipeline, request: Request) -> Prepared:
     """All that a checked request's pictures follow from; raises what is wrong with its pictures."""
+    return _prepare(pipe, request, *make_generators(request))
+
+
+def prepare_together(pipe: FaceStudioPipeline, requests: Sequence[Request]) -> list[Prepared]:
+    """As `prepare` for each of several requests; their words go through the prior in one run."""
+    drawn = [make_generators(request) for request in requests]
+    if isinstance(pipe.guidance, AdapterGuidance):
+        return [_prepare(pipe, one, *own) for one, own in zip(requests, drawn, strict=True)]
+    imagined = imagine_together(pipe, requests, [generators for generators, _ in drawn])
+    return [
+        _prepare(pipe, request, generators, seeds, words)
+        for request, (generators, seeds), words in zip(requests, drawn, imagined, strict=True)
+    ]
+
+
+def _prepare(
+    pipe: FaceStudioPipeline,
+    request: Request,
+    generators: Sequence[Generator],
+    seeds: Sequence[int],
+    imagined: Imagined | None = None,
+) -> Prepared:
     people = [pipe._as_identity(person) for person in request.people]
     size, config = pipe._latent_size(request), pipe.config
     scene = read_scene(request, pipe.detector, size, config.hide_margin, config.portrait)
-    generators, seeds = make_generators(request)
     noise = draw_noise((pipe.codec.channels, *size), generators, pipe.like)
-    make = make_adapter_context if isinstance(pipe.guidance, AdapterGuidance) else make_context
-    context = make(pipe, request, people, scene, generators)
+    given = (pipe, request, people, scene, generators)
+    if isinstance(pipe.guidance, AdapterGuidance):
+        context = make_adapter_context(*given)
+    else:
+        context = make_context(*given, imagined)
     return Prepared(request, people, scene, generators, seeds, noise, context)
 
 
@@ -66,8 +94,17 @@ def make_generators(request: Request) -> tuple[list[Generator], list[int]]:
     return list(given), [generator.initial_seed() for generator in given]
 
 
+@torch.no_grad()
 def finish(pipe: FaceStudioPipeline, run: Prepared, latents: Tensor) -> FaceStudioOutput:
     """The output of a prepared request whose latents (n, C, h, w) have been drawn."""
-    images, likeness = pipe._develop(run.request, latents, run.people, run.scene)
+    images, likeness, withheld = pipe._develop(run.request, latents, run.people, run.scene)
     settings = describe_call(run.request, run.people, run.scene, run.seeds, pipe._describe())
-    return FaceStudioOutput(images, likeness, list(run.seeds), settings)
+    return FaceStudioOutput(images, likeness, list(run.seeds), settings, withheld)
+
+
+def finish_together(
+    pipe: FaceStudioPipeline, runs: Sequence[Prepared], latents: Sequence[Tensor]
+) -> list[FaceStudioOutput]:
+    """As `finish` for each of several requests, on all cores: marks and faces take one each."""
+    with ThreadPoolExecutor(min(len(runs), os.cpu_count() or 1)) as pool:
+        return list(pool.map(partial(finish, pipe), runs, latents))

@@ -33,6 +33,7 @@ STATUS: tuple[tuple[type[FaceStudioError], int], ...] = (
     (errors.NotReady, 503),
     (errors.DeadlinePassed, 408),
     (errors.Cancelled, 409),
+    (errors.Withheld, 422),
 )
 DESCRIPTIONS = {
     400: "The form cannot be read, or has too many parts.",

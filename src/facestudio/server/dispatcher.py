@@ -12,10 +12,17 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
-from facestudio.errors import Busy, Cancelled, DeadlinePassed, FaceStudioError, ServerFault
+from facestudio.errors import (
+    Busy,
+    Cancelled,
+    DeadlinePassed,
+    FaceStudioError,
+    ServerFault,
+    Withheld,
+)
 from facestudio.images import write_picture
 from facestudio.server.faults import log_fault
 from facestudio.server.jobs import MAX_ATTEMPTS, Job, JobStore, Status
@@ -37,6 +44,9 @@ from facestudio.server.work import (
 logger = logging.getLogger("facestudio.server")
 CLEANING_S = 600.0
 FIRST_GUESS_S = 2.0
+TELL_EVERY_S = 0.2
+GATHERINGS = 20  # how often batch_wait_ms is waited for as many jobs as were drawn last
+EXPLICIT = "a content checker calls what was drawn explicit"
 
 
 @dataclass(eq=False)
@@ -49,6 +59,7 @@ class Ticket:
     step: int = 0
     steps: int | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self) -> None:
         """Wake whoever watches."""
@@ -73,6 +84,7 @@ class Dispatcher:
         self._arrival = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._seconds_a_job = FIRST_GUESS_S
+        self._last_batch = 1
 
     def start(self) -> None:
         """Take up what is left from before, and begin to draw."""
@@ -132,20 +144,23 @@ class Dispatcher:
         self._store.delete(job.id)
 
     async def watch(self, job: Job) -> AsyncIterator[Job]:
-        """The job now and after every change, until it has ended."""
+        """The job now, after changes at most every TELL_EVERY_S, and at once when it has ended."""
         while True:
             ticket = self._tickets.get(job.id)
             changed = None if ticket is None else ticket.changed
             job = self._store.get(job.id, job.owner)
             yield job
-            if changed is None or job.is_finished:
+            if ticket is None or changed is None or job.is_finished:
                 return
             await changed.wait()
+            if job.id in self._tickets:  # steps follow each other faster than anyone reads
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ticket.ended.wait(), TELL_EVERY_S)
 
     async def finished(self, job: Job) -> Job:
         """The job once it has ended. Raises NotFound if it is deleted before."""
-        while (ticket := self._tickets.get(job.id)) is not None:
-            await ticket.changed.wait()
+        if (ticket := self._tickets.get(job.id)) is not None:
+            await ticket.ended.wait()
         return self._store.get(job.id, job.owner)
 
     def _add(self, job: Job) -> None:
@@ -171,6 +186,7 @@ class Dispatcher:
             return
         if ticket.timer is not None:
             ticket.timer.cancel()
+        ticket.ended.set()
         ticket.tell()
         for other in self.waiting:
             other.tell()
@@ -197,19 +213,32 @@ class Dispatcher:
         """The oldest job that waits, and others of its shape; waits a little for them to come."""
         while True:
             if self.waiting:
-                if sum(ticket.job.count for ticket in self.waiting) < self._settings.max_batch:
-                    await asyncio.sleep(self._settings.batch_wait_ms / 1000)
+                await self._gather()
                 if self.waiting:
                     break
             self._arrival.clear()
             await self._arrival.wait()
         batch = choose_batch(self.waiting, self._settings.max_batch)
+        self._last_batch = len(batch)
         for ticket in batch:
             ticket.drawing = True
             self._store.start(ticket.job.id)
             ticket.tell()
         self._count()
         return batch
+
+    async def _gather(self) -> None:
+        """Wait for others: once, and on while fewer wait than were drawn together last.
+
+        Callers who got their pictures together ask again together; whoever comes alone is not
+        kept waiting for them.
+        """
+        most = self._settings.max_batch
+        for _ in range(GATHERINGS if self._last_batch > 1 else 1):
+            waiting = sum(ticket.job.count for ticket in self.waiting)
+            if waiting >= most or waiting >= self._last_batch > 1:
+                return
+            await asyncio.sleep(self._settings.batch_wait_ms / 1000)
 
     async def _draw(self, batch: Sequence[Ticket]) -> None:
         tickets = {ticket.job.id: ticket for ticket in batch}
@@ -255,24 +284,34 @@ class Dispatcher:
             await self._keep(event, tickets[event.job_id].job)
 
     async def _keep(self, drawn: Drawn, job: Job) -> None:
-        """Write the pictures, then the row that says that they are there."""
+        """Write the pictures, then the row that says that they are there.
+
+        Those that are withheld are told in words and kept nowhere.
+        """
+        if all(drawn.withheld):
+            self._end(job.id, Withheld(EXPLICIT, hint="try other words, another style or seed"))
+            return
         try:
             await asyncio.to_thread(self._write, drawn)
         except FaceStudioError as error:
             self._end(job.id, error)
             return
+        told = zip(drawn.seeds, drawn.likeness, drawn.withheld, strict=True)
         pictures = [
-            {"seed": seed, "likeness": likeness}
-            for seed, likeness in zip(drawn.seeds, drawn.likeness, strict=True)
+            {"seed": seed, "likeness": likeness, "withheld": "explicit" if withheld else None}
+            for seed, likeness, withheld in told
         ]
         if self._store.finish(job.id, {"pictures": pictures, "settings": drawn.settings}):
             self._metrics.jobs.labels("done", "").inc()
-            self._metrics.pictures.inc(len(pictures))
+            self._metrics.pictures.inc(drawn.withheld.count(False))
             self._metrics.job_seconds.observe(time.time() - job.created)
         self._drop(job.id)
 
     def _write(self, drawn: Drawn) -> None:
-        for number, (picture, seed) in enumerate(zip(drawn.pictures, drawn.seeds, strict=True)):
+        told = zip(drawn.pictures, drawn.seeds, drawn.withheld, strict=True)
+        for number, (picture, seed, withheld) in enumerate(told):
+            if withheld:
+                continue
             alone = {**drawn.settings, "seed": seed, "num_images_per_prompt": 1}
             write_picture(picture, self._store.drawn(drawn.job_id, number), alone)
 
@@ -294,8 +333,11 @@ class Dispatcher:
         """Remove finished jobs that are kept long enough, every few minutes."""
         while True:
             kept_since = time.time() - self._settings.keep_hours * 3600
-            for job_id in self._store.finished_before(kept_since):
+            old = self._store.finished_before(kept_since)
+            for job_id in old:
                 self._store.delete(job_id)
+            if old:
+                await self._engine.forget()
             await asyncio.sleep(CLEANING_S)
 
 

@@ -63,6 +63,11 @@ class LocalEngine:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._looking, self.painter.make_profile, photos, largest)
 
+    async def forget(self) -> None:
+        """Drop what is kept in memory of the faces that were sent."""
+        if self._painter is not None:
+            self._painter.forget()
+
     async def stop(self) -> None:
         """Let go of the model; what is being drawn is broken off before."""
         for pool in (self._drawing, self._looking):

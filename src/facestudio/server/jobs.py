@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from facestudio.errors import FaceStudioError, NotFound, ServerFault
+from facestudio.errors import FaceStudioError, NotFound, ServerFault, Withheld
 from facestudio.images import write_bytes
 from facestudio.server.database import Database
 
@@ -30,8 +30,8 @@ class Job:
     """One accepted request. Times are seconds since 1970.
 
     shape: jobs of the same may be drawn together; None: alone. asked: the request's settings.
-    pictures: the names of what was sent. result: `pictures` (seed and likeness of each) and
-    `settings`. error: as `FaceStudioError.to_dict`.
+    pictures: the names of what was sent. result: `pictures` (seed, likeness and why it is
+    withheld, of each) and `settings`. error: as `FaceStudioError.to_dict`.
     """
 
     owner: str
@@ -98,7 +98,10 @@ class JobStore:
         return {name: path.read_bytes() for name, path in files.items()}
 
     def picture(self, job: Job, number: int) -> Path:
-        """The file of a finished job's picture. Raises NotFound."""
+        """The file of a finished job's picture. Raises NotFound, Withheld."""
+        told = job.result["pictures"] if job.result else []
+        if number < len(told) and (why := told[number].get("withheld")):
+            raise Withheld(f"the picture is withheld: {why}")
         path = self.drawn(job.id, number)
         if job.status != "done" or not path.is_file():
             raise NotFound(f"the job has no picture {number}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,6 +20,7 @@ from facestudio.faces.identity import Identity, mix_identities
 from facestudio.identities.profile import Profile, make_profile
 from facestudio.images import decode_picture
 from facestudio.pipeline.batch import draw_together, shape_of
+from facestudio.pipeline.embed_cache import EmbedCache
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.request import Request
@@ -44,8 +47,11 @@ class Painter:
         self._pipe = pipe
 
     @classmethod
-    def load(cls, model: str, threads: int | None = None) -> Painter:
-        """A painter with this model, and the content checker if installed. Raises ModelError."""
+    def load(cls, model: str, threads: int | None = None, *, remember: bool = True) -> Painter:
+        """A painter with this model, and the content checker if installed. Raises ModelError.
+
+        remember: keep in memory what the encoders made of the last pictures, until `forget`.
+        """
         import torch
 
         if threads is not None:
@@ -54,7 +60,13 @@ class Painter:
             warnings.simplefilter("ignore", kind)
         pipe = FaceStudioPipeline.from_pretrained(model)
         pipe.content_checker = find_checker()
+        if not remember:
+            pipe.embed_cache = EmbedCache(0)
         return cls(pipe)
+
+    def forget(self) -> None:
+        """Drop what the encoders made of the last pictures."""
+        self._pipe.embed_cache.clear()
 
     def describe(self) -> ModelCard:
         """What the model is and what it allows."""
@@ -78,11 +90,13 @@ class Painter:
     def paint(self, works: Sequence[Work], on_step: OnStep) -> Iterator[Drawn | Failed]:
         """What comes of each job, drawn together where they have one shape."""
         requests: dict[str, Request] = {}
-        for work in works:
-            try:
-                requests[work.job_id] = self._to_request(work)
-            except FaceStudioError as error:
-                yield Failed(work.job_id, error)
+        with ThreadPoolExecutor(min(len(works), os.cpu_count() or 1)) as pool:
+            read = list(pool.map(self._read, works))
+        for work, result in zip(works, read, strict=True):
+            if isinstance(result, Request):
+                requests[work.job_id] = result
+            else:
+                yield Failed(work.job_id, result)
         shapes = {shape_of(request) for request in requests.values()}
         if len(requests) > 1 and len(shapes) == 1 and None not in shapes:
             try:
@@ -108,6 +122,13 @@ class Painter:
         if shape_of(requests[0]) is not None:
             return draw_together(self._pipe, requests, callback)
         return [self._pipe.run(replace(requests[0], callback_on_step_end=callback))]
+
+    def _read(self, work: Work) -> Request | FaceStudioError:
+        """The job's request with its photos turned into people, or why there is none."""
+        try:
+            return self._to_request(work)
+        except FaceStudioError as error:
+            return error
 
     def _to_request(self, work: Work) -> Request:
         people = [
@@ -150,4 +171,5 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _to_drawn(job_id: str, output: FaceStudioOutput) -> Drawn:
-    return Drawn(job_id, output.images, output.likeness, output.seeds, output.settings)
+    withheld = output.withheld or [False] * len(output.seeds)
+    return Drawn(job_id, output.images, output.likeness, output.seeds, output.settings, withheld)

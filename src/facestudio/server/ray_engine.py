@@ -29,7 +29,7 @@ class Replica:
     """What runs in each of Ray's processes."""
 
     def __init__(self, model: str, threads: int | None) -> None:
-        self._engine = LocalEngine(partial(Painter.load, model, threads))
+        self._engine = LocalEngine(partial(Painter.load, model, threads, remember=False))
         self._starting = asyncio.Lock()
         self._facts: ModelCard | None = None
 
@@ -93,6 +93,9 @@ class RayEngine:
         """As `Engine.make_profile`."""
         person: Profile = await self._ask("make_profile", dict(photos), largest)
         return person
+
+    async def forget(self) -> None:
+        """Nothing to do: replicas keep nobody."""
 
     async def stop(self) -> None:
         """Stop the replicas, and the cluster if it was started here."""

@@ -115,8 +115,9 @@ async def cancel_job(job_id: JobId, caller: Caller, desk: Desk) -> JobFacts:
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=problems(404))
 async def delete_job(job_id: JobId, caller: Caller, desk: Desk) -> None:
-    """Remove a job and its pictures from the disk, ending it first."""
+    """Remove a job and its pictures, from disk and from memory, ending it first."""
     desk.dispatcher.delete(desk.store.get(job_id, caller))
+    await desk.engine.forget()
 
 
 async def wait_for(job: Job, request: Request, desk: DeskParts) -> Job:
@@ -141,7 +142,9 @@ def describe(job: Job, desk: DeskParts) -> JobFacts:
     """The job as callers see it."""
     result: dict[str, Any] = job.result or {"pictures": [], "settings": None}
     pictures = [
-        Picture(url=f"/v1/jobs/{job.id}/pictures/{number}", **facts)
+        Picture(
+            url=None if facts.get("withheld") else f"/v1/jobs/{job.id}/pictures/{number}", **facts
+        )
         for number, facts in enumerate(result["pictures"])
     ]
     return JobFacts(

@@ -63,6 +63,7 @@ async def add_identity(request: Request, caller: Caller, desk: Desk) -> Identity
     await check_pictures(upload.pictures, desk.settings)
     person = await desk.engine.make_profile(upload.pictures, asked.largest)
     store.add(asked.name, person, replace=asked.replace)
+    await desk.engine.forget()
     return desk.people.facts(caller, asked.name)
 
 
@@ -87,8 +88,9 @@ async def fetch_preview(name: PersonName, caller: Caller, desk: Desk) -> Respons
 
 @router.delete("/identities/{name}", status_code=204, responses=problems(404))
 async def remove_identity(name: PersonName, caller: Caller, desk: Desk) -> None:
-    """Delete a saved person; nothing of them is left."""
+    """Delete a saved person; nothing of them is left, on disk or in memory."""
     desk.people.remove(caller, name)
+    await desk.engine.forget()
 
 
 def _describe_face(face: Face) -> FaceFacts:

@@ -143,12 +143,19 @@ class Problem(BaseModel):
 class Picture(BaseModel):
     """One picture that was drawn."""
 
-    url: Annotated[str, Field(examples=["/v1/jobs/5f1d/pictures/0"])]
+    url: Annotated[
+        str | None,
+        Field(examples=["/v1/jobs/5f1d/pictures/0"], description="None where it is withheld."),
+    ]
     seed: int
     likeness: Annotated[
         list[float | None],
         Field(description="For each person: 0 as for strangers, 1 as for the same picture."),
     ]
+    withheld: Annotated[
+        Literal["explicit"] | None,
+        Field(description="Why the picture is not shown; where none is, the job fails."),
+    ] = None
 
 
 class Progress(BaseModel):

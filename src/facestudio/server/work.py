@@ -48,13 +48,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The pictures of one job."""
+    """The pictures of one job. withheld: which of them a content checker calls explicit."""
 
     job_id: str
     pictures: list[Image.Image]
     likeness: list[list[float | None]]
     seeds: list[int]
     settings: dict[str, Any]
+    withheld: list[bool]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,10 @@ class Engine(Protocol):
 
     async def make_profile(self, photos: Mapping[str, bytes], largest: bool) -> Profile:
         """The person in these photos, to be saved. Raises PictureError."""
+        ...
+
+    async def forget(self) -> None:
+        """Drop what is kept in memory of the faces that were sent."""
         ...
 
     async def stop(self) -> None:
