@@ -102,9 +102,14 @@ bench: $(CORE) $(ASTRONAUT) ## seconds of a cold command and of a warm picture
 bench-server: $(FULL) ## the server under load: lost, mixed up, memory, gain of batches
 	$(BIN)/python benchmarks/server_load.py
 
+.PHONY: bench-hostile
+bench-hostile: $(FULL) ## a thousand damaged and hostile pictures to the loader and to the server
+	$(BIN)/python -m benchmarks.hostile_pictures
+	$(BIN)/python -m benchmarks.hostile_server
+
 .PHONY: fuzz-server
 fuzz-server: $(FULL) ## ten minutes of schemathesis against the server
-	@$(PIP_INSTALL) schemathesis
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS),fuzz]'
 	$(BIN)/python benchmarks/server_fuzz.py
 
 .PHONY: bench-peers
@@ -120,7 +125,7 @@ constraints: ## pin the newest set that installs together (then run the tests)
 	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	sed -n 's/^torch==.*/&/p' constraints.txt > "$$scratch/pins"; echo 'pillow<13' >> "$$scratch/pins"; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
-	"$$scratch/venv/bin/pip" install --quiet -c "$$scratch/pins" ".[$(EXTRAS),ray,web,browser]"; \
+	"$$scratch/venv/bin/pip" install --quiet -c "$$scratch/pins" ".[$(EXTRAS),ray,web,browser,safety,fuzz]"; \
 	"$$scratch/venv/bin/pip" install --quiet --no-deps clip-anytorch; \
 	{ sed -n '/^#/p' constraints.txt; "$$scratch/venv/bin/pip" list --format=freeze \
 	  | grep -viE '^(facestudio|pip)==' | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | sort -f; } > "$$scratch/new"; \

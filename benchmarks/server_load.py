@@ -25,12 +25,11 @@ from typing import Any
 import numpy as np
 from server_process import Server
 
-from facestudio import Client, FaceStudioError
-from facestudio.faces.embed import encoder_id
+from facestudio import Client, FaceStudioError, FaceStudioPipeline
+from facestudio.errors import PictureError
 from facestudio.faces.identity import Identity
-from facestudio.faces.load import load_identity_encoder
 from facestudio.identities.store import IdentityStore
-from facestudio.pipeline.load import find_model
+from facestudio.pipeline.likeness import enlarge
 
 OUT = Path("benchmarks/out/server.json")
 PEOPLE = 16
@@ -75,15 +74,9 @@ def read_words() -> argparse.Namespace:
 
 
 def make_requests(folder: Path, words: argparse.Namespace) -> list[dict[str, Any]]:
-    """Requests of one shape, each with its own person and seed; the people are saved in `folder`.
-
-    The people are random embeddings: nobody's, and as far apart as people are.
-    """
-    encoder = load_identity_encoder(find_model(words.model))
-    store, rng = IdentityStore(folder / "home" / "identities"), np.random.default_rng(0)
-    for number in range(PEOPLE):
-        vector = rng.standard_normal(encoder.dimension).astype(np.float32)
-        person = Identity(vector, encoder_id(encoder), encoder.compare_dim, vector[None])
+    """Requests of one shape, each with a person and a seed; the people are saved in `folder`."""
+    store = IdentityStore(folder / "home" / "identities")
+    for number, person in enumerate(make_people(words.model)):
         store.add(f"person-{number}", person)
     options = {} if words.steps is None else {"num_inference_steps": words.steps}
     return [
@@ -95,6 +88,21 @@ def make_requests(folder: Path, words: argparse.Namespace) -> list[dict[str, Any
         }
         for number in range(words.requests)
     ]
+
+
+def make_people(model: str) -> list[Identity]:
+    """Nobody's faces, but faces: of portraits that the model draws of the zero identity."""
+    pipe = FaceStudioPipeline.from_pretrained(model)
+    people: list[Identity] = []
+    for seed in range(10 * PEOPLE):
+        drawn = pipe(None, prompt=PROMPTS[1], seed=seed, watermark=False).images[0]
+        try:
+            people.append(pipe.identity(enlarge(drawn), largest=True))
+        except PictureError:
+            continue
+        if len(people) == PEOPLE:
+            return people
+    raise RuntimeError(f"{model} drew only {len(people)} faces of {PEOPLE}")
 
 
 @contextmanager
@@ -120,13 +128,14 @@ def measure(
 ) -> dict[str, Any]:
     """All figures."""
     client = Client(server.address, timeout_s=3600)
-    client.generate(**asked[0])  # the first call fills caches
+    ask_all(client, asked[: 2 * words.clients], words.clients)  # the first calls fill caches
     alone, alone_s = ask_all(client, asked, clients=1)
     before_mb = server.memory_mb()
+    drawn = count_batches(client)
     together, together_s = ask_all(client, asked, words.clients)
+    batches = count_batches(client) - drawn
     after_mb = server.memory_mb()
     lost = [answer.error for answer in (*alone, *together) if answer.picture is None]
-    batches = batch_size(client)
     return {
         "requests": len(asked),
         "clients": words.clients,
@@ -139,7 +148,7 @@ def measure(
             "seconds_together": round(together_s, 2),
             "latency_one_by_one_s": spread([answer.seconds for answer in alone]),
             "latency_together_s": spread([answer.seconds for answer in together]),
-            "jobs_a_batch": batches,
+            "jobs_a_batch": round(len(asked) / batches, 2),
             "memory_mb": [round(before_mb, 1), round(after_mb, 1)],
             "largest_difference": largest_difference(alone, together),
             "errors": sorted(set(filter(None, lost))),
@@ -201,12 +210,11 @@ def largest_difference(alone: Sequence[Answer], together: Sequence[Answer]) -> f
     return round(max((float(np.abs(a - b).mean()) for a, b in pairs), default=0.0), 4)
 
 
-def batch_size(client: Client) -> float:
-    """How many jobs were drawn together on average, by the server's own figures."""
+def count_batches(client: Client) -> int:
+    """How many batches the server has drawn, by its own figures."""
     with client.open("GET", "/metrics") as answer:
         lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines())
-    name = "facestudio_batch_jobs"
-    return round(float(lines[f"{name}_sum"]) / max(float(lines[f"{name}_count"]), 1), 2)
+    return int(float(lines["facestudio_batch_jobs_count"]))
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:

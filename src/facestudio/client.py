@@ -184,7 +184,7 @@ class Client:
             connection.close()
 
     def _post_form(self, path: str, asked: Facts | None, sent: Mapping[str, bytes]) -> Facts:
-        body, kind = _to_form(asked, sent)
+        body, kind = to_form(asked, sent)
         with self.open("POST", path, body, kind) as answer:
             return _read_json(answer)
 
@@ -273,7 +273,7 @@ def _send(picture: PictureLike, sent: dict[str, bytes]) -> str:
     return name
 
 
-def _to_form(asked: Facts | None, sent: Mapping[str, bytes]) -> tuple[bytes, str]:
+def to_form(asked: Facts | None, sent: Mapping[str, bytes]) -> tuple[bytes, str]:
     """A form of `settings` and `pictures`, and its content type."""
     border = secrets.token_hex(16)
     parts: Sequence[tuple[str, bytes]] = [

@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 
 from facestudio.errors import (
     Busy,
@@ -30,6 +29,7 @@ from facestudio.server.metrics import Metrics
 from facestudio.server.people import People
 from facestudio.server.schemas import Generate, Progress
 from facestudio.server.settings import ServerSettings
+from facestudio.server.tickets import Ticket, choose_batch
 from facestudio.server.work import (
     Drawn,
     Engine,
@@ -47,24 +47,6 @@ FIRST_GUESS_S = 2.0
 TELL_EVERY_S = 0.2
 GATHERINGS = 20  # how often batch_wait_ms is waited for as many jobs as were drawn last
 EXPLICIT = "a content checker calls what was drawn explicit"
-
-
-@dataclass(eq=False)
-class Ticket:
-    """An unfinished job in memory."""
-
-    job: Job
-    timer: asyncio.TimerHandle | None = None
-    drawing: bool = False
-    step: int = 0
-    steps: int | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def tell(self) -> None:
-        """Wake whoever watches."""
-        self.changed.set()
-        self.changed = asyncio.Event()
 
 
 class Dispatcher:
@@ -339,16 +321,3 @@ class Dispatcher:
             if old:
                 await self._engine.forget()
             await asyncio.sleep(CLEANING_S)
-
-
-def choose_batch(waiting: Sequence[Ticket], most: int) -> list[Ticket]:
-    """The oldest job, and as many others of its shape as there is room for pictures."""
-    batch, pictures = [waiting[0]], waiting[0].job.count
-    if waiting[0].job.shape is None:
-        return batch
-    for ticket in waiting[1:]:
-        fits = pictures + ticket.job.count <= most
-        if ticket.job.shape == waiting[0].job.shape and fits:
-            batch.append(ticket)
-            pictures += ticket.job.count
-    return batch

@@ -7,6 +7,7 @@ was drawing is drawn again. This process keeps the queue, the jobs and the pictu
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -118,7 +119,10 @@ class RayEngine:
     def _deploy(self) -> Any:
         if not self._ray.is_initialized():
             address = self._settings.ray_address
-            self._ray.init(address=address, log_to_driver=False, include_dashboard=False)
+            options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
+            if address is None:  # a replica asks for a core; on one's own machine they may share
+                options["num_cpus"] = max(self._settings.replicas, os.cpu_count() or 1)
+            self._ray.init(address=address, **options)
             self._started_here = address is None
         self._serve.start(proxy_location="Disabled")
         deployment = self._serve.deployment(Replica).options(

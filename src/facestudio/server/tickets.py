@@ -1,0 +1,40 @@
+"""What memory knows of unfinished jobs, and which of them are drawn together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from facestudio.server.jobs import Job
+
+
+@dataclass(eq=False)
+class Ticket:
+    """An unfinished job in memory."""
+
+    job: Job
+    timer: asyncio.TimerHandle | None = None
+    drawing: bool = False
+    step: int = 0
+    steps: int | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self) -> None:
+        """Wake whoever watches."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+def choose_batch(waiting: Sequence[Ticket], most: int) -> list[Ticket]:
+    """The oldest job, and as many others of its shape as there is room for pictures."""
+    batch, pictures = [waiting[0]], waiting[0].job.count
+    if waiting[0].job.shape is None:
+        return batch
+    for ticket in waiting[1:]:
+        fits = pictures + ticket.job.count <= most
+        if ticket.job.shape == waiting[0].job.shape and fits:
+            batch.append(ticket)
+            pictures += ticket.job.count
+    return batch
