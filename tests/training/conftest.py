@@ -24,6 +24,7 @@ def make_sample(key: str, seed: int, **record) -> Sample:
         "latents_flipped": latents[..., ::-1],
         "identity": rng.standard_normal(IDENTITY_DIM) * seen,
         "style": rng.standard_normal(STYLE_DIM),
+        "style_whole": rng.standard_normal(STYLE_DIM),
         "mask": np.zeros((CELLS, CELLS)),
         "eyes": eyes if seen else np.full((2, 2), np.nan),
         "box": np.zeros(4),

@@ -69,6 +69,20 @@ def test_towers_export_what_the_pipeline_loads(tower_folder):
     assert text.encode(text.tokenize(["an ink drawing"])).shape == (1, 8)
 
 
+def test_towers_start_from_others_and_keep_their_words(prepared, loop, tower_folder):
+    settings = towers.Settings((prepared,), loop, (), (), init=tower_folder)
+    model = towers.TowersTask(settings).model
+    pixels = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        ours = model.image.eval()(pixels)
+        theirs = ImageTowers.load(tower_folder).eval()(pixels)
+    torch.testing.assert_close(ours, theirs)
+    assert (
+        model.text.tokenize(["a hat"]).tolist()
+        == TextTowers.load(tower_folder).tokenize(["a hat"]).tolist()
+    )
+
+
 def test_towers_learn_to_tell_captions_apart(prepared, loop):
     told = losses_of(
         towers,
@@ -104,6 +118,15 @@ def test_the_share_of_neutral_captions(prepared, loop, tower_folder, share):
     gendered = {words["a photo of man 0"], words["a woman with hat 0"]}
     seen = {tuple(v.tolist()) for v in task.batch(np.random.default_rng(0), 200)["text"]}
     assert bool(seen & gendered) == (share == 0.0)
+
+
+@pytest.mark.parametrize(("whole", "array"), [(True, "style_whole"), (False, "style")])
+def test_the_prior_learns_pictures_whole_or_with_faces_hidden(
+    prepared, loop, tower_folder, whole, array
+):
+    task = prior.PriorTask(prior.Settings((prepared,), tower_folder, loop, 8, 1, 2, whole=whole))
+    wanted = PreparedSet([prepared], (array,)).arrays[array]
+    assert np.allclose(task.style.numpy(), wanted)
 
 
 def test_prior_trains_on_captions_and_exports(prepared, loop, tower_folder):

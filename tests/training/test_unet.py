@@ -113,6 +113,29 @@ def test_composed_batches_train(settings, rng):
     assert all(p.grad is not None for p in task.model.guidance.parameters())
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_some_styles_are_of_the_whole_picture(settings, rng, share):
+    task = UNetTask(replace(settings, compose=0.0, drop_style=0.0, whole_style=share))
+    batch = task.batch(rng, 200)
+    arrays = UNetTask(replace(settings, whole_style=1.0)).data.arrays
+    whole = arrays["style_whole"][batch["index"]]
+    hidden = arrays["style"][batch["index"]]
+    styles = batch["style"][:, 0].numpy()
+    is_whole = np.isclose(styles, whole).all(1)
+    assert (is_whole ^ np.isclose(styles, hidden).all(1)).all()
+    assert is_whole.mean() == pytest.approx(share, abs=0.12)
+
+
+def test_a_batch_says_which_pictures_it_shows(settings, rng):
+    task = UNetTask(replace(settings, compose=0.0))
+    batch = task.batch(rng, 40)
+    for latents, index, mirrored in zip(
+        batch["latents"], batch["index"], batch["mirrored"], strict=True
+    ):
+        name = "latents_flipped" if mirrored else "latents"
+        assert np.allclose(latents, task.data.arrays[name][int(index)])
+
+
 @pytest.mark.parametrize("kind", ["v_prediction", "epsilon", "sample"])
 def test_target_is_what_the_scheduler_expects(settings, kind):
     task = UNetTask(replace(settings, noise=NoiseSettings(prediction_type=kind)))
@@ -312,5 +335,5 @@ def test_the_clean_latents_come_out_of_a_perfect_prediction(settings, kind):
     t = torch.tensor([10, 400])
     noisy = task.scheduler.add_noise(latents, noise, t)
     alpha = task.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
-    clean = task._clean(task._target(latents, noise, t), noisy, alpha)
+    clean = task.clean(task._target(latents, noise, t), noisy, alpha)
     torch.testing.assert_close(clean, latents, atol=1e-3, rtol=1e-3)

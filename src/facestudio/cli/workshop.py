@@ -94,6 +94,7 @@ _add_trainer("towers", "the picture and text towers")
 _add_trainer("prior", "the prior that turns words into a style")
 _add_trainer("codec", "the codec between pictures and latents")
 _add_trainer("encoder", "the identity encoder")
+_add_trainer("decoder", "the decoder of the codec for the generator it serves")
 
 
 @train_app.command()

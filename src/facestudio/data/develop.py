@@ -65,6 +65,7 @@ class DeveloperSettings:
     mask_margin: float = 1.0
     quality: int = 90  # webp, of the pictures kept in the shard
     batch: int = 32
+    bf16: bool = False  # towers and identity encoder in bf16: faster where the processor has it
 
 
 @dataclass(frozen=True)
@@ -193,23 +194,38 @@ class Developer:
         vectors = np.zeros((len(negatives), self.encoder.dimension), np.float32)
         crops = {i: n.crop for i, n in enumerate(negatives) if n.crop is not None}
         if crops:
-            vectors[list(crops)] = self.encoder.embed(np.stack(list(crops.values())))
+            with self._precision():
+                vectors[list(crops)] = self.encoder.embed(np.stack(list(crops.values())))
         return vectors
 
     @torch.no_grad()
     def _encode(self, negatives: Sequence[Negative]) -> dict[str, np.ndarray]:
-        styles = np.zeros((len(negatives), self.settings.style_dim), np.float32)
-        if self.towers is not None:
-            hidden = to_pixels([self._hidden(negative) for negative in negatives])
-            styles = self.towers(hidden.to(self.device)).cpu().numpy()
-        if self.codec is None:
-            return {"style": styles}
         pixels = to_pixels([negative.image for negative in negatives]).to(self.device)
+        styles = self._styles(negatives, pixels)
+        if self.codec is None:
+            return styles
         return {
             "latents": self.codec.encode(pixels).cpu().numpy(),
             "latents_flipped": self.codec.encode(pixels.flip(-1)).cpu().numpy(),
-            "style": styles,
+            **styles,
         }
+
+    def _styles(self, negatives: Sequence[Negative], pixels: torch.Tensor) -> dict[str, np.ndarray]:
+        """Return the towers' view with faces hidden and of the whole; the same without a face."""
+        if self.towers is None:
+            nothing = np.zeros((len(negatives), self.settings.style_dim), np.float32)
+            return {"style": nothing, "style_whole": nothing}
+        with_face = [i for i, negative in enumerate(negatives) if negative.eyes is not None]
+        with self._precision():
+            whole = self.towers(pixels).float().cpu().numpy()
+            styles = whole.copy()
+            if with_face:
+                hidden = to_pixels([self._hidden(negatives[i]) for i in with_face])
+                styles[with_face] = self.towers(hidden.to(self.device)).float().cpu().numpy()
+        return {"style": styles, "style_whole": whole}
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16)
 
     def _hidden(self, negative: Negative) -> Image.Image:
         if negative.eyes is None:

@@ -33,6 +33,7 @@ ARRAYS = {
     "latents_flipped": np.float16,  # (N, C, h, w): of the mirrored picture
     "identity": np.float16,  # (N, D): zero where there is no person
     "style": np.float16,  # (N, S): of the picture with its face hidden; zero without towers
+    "style_whole": np.float16,  # (N, S): of the picture as it is
     "mask": np.uint8,  # (N, h, w): 1 where the face is
     "eyes": np.float32,  # (N, 2, 2): pixels of the picture; nan without a face
     "box": np.float32,  # (N, 4): the face's box in pixels; nan without a face
@@ -40,7 +41,7 @@ ARRAYS = {
     "offsets": np.int64,  # (N + 1,): where each picture begins
 }
 STAY_ON_DISK = {"latents", "latents_flipped"}
-MUST_BE_FINITE = {"latents", "latents_flipped", "identity", "style"}
+MUST_BE_FINITE = {"latents", "latents_flipped", "identity", "style", "style_whole"}
 
 
 @dataclass(frozen=True)

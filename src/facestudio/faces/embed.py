@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable
 from importlib import resources
@@ -182,7 +183,7 @@ class NetworkEncoder:
         import torch
 
         with torch.inference_mode():
-            vectors = self._network(torch.from_numpy(crops_to_pixels(crops))).numpy()
+            vectors = self._network(torch.from_numpy(crops_to_pixels(crops))).float().numpy()
         pooled = unit_rms(vectors[:, : self.compare_dim])
         return np.concatenate([pooled, vectors[:, self.compare_dim :]], axis=1)
 
@@ -201,7 +202,12 @@ class InsightFaceEncoder:
         except ImportError as problem:
             hint = "pip install 'facestudio[insightface]'"
             raise MissingWeights("the package insightface is missing", hint=hint) from problem
-        models = FaceAnalysis(name=pack, allowed_modules=["detection", "recognition"]).models
+        packs = FaceAnalysis(
+            name=pack,
+            root=str(insightface_home()),
+            allowed_modules=["detection", "recognition"],
+        )
+        models = packs.models
         if "recognition" not in models:
             raise BadModel(f"the InsightFace pack {pack} holds no recogniser", hint="use buffalo_l")
         self._model = models["recognition"]
@@ -215,6 +221,11 @@ class InsightFaceEncoder:
     def _run(self, crops: np.ndarray) -> np.ndarray:
         blue_first = [np.ascontiguousarray(crop[..., ::-1]) for crop in crops]
         return np.asarray(self._model.get_feat(blue_first), dtype=np.float32)
+
+
+def insightface_home() -> Path:
+    """The folder whose `models` holds InsightFace's packs."""
+    return Path(os.environ.get("INSIGHTFACE_HOME", Path.home() / ".insightface"))
 
 
 def _onnx_session(path: Path) -> Any:

@@ -1,7 +1,7 @@
 """How unlike its person a predicted picture is, by a recogniser that gradients flow through.
 
-Both the predicted and the reference latents are decoded, cropped as the recogniser wants it and
-compared. Latents must show portraits in the layout of `faces.align`.
+Both pictures are cropped as the recogniser wants it and compared; latents are decoded first. They
+must show portraits in the layout of `faces.align`.
 """
 
 from __future__ import annotations
@@ -19,30 +19,46 @@ from facestudio.faces.align import ARCFACE_EYES, CROP_PX, align_points, portrait
 from facestudio.training.onnx_network import OnnxNetwork
 
 
-class IdentityLoss(nn.Module):
+class PixelIdentityLoss(nn.Module):
     """1 - cosine of a recogniser's vectors of two faces: 0 the same face, about 1 strangers.
 
-    teacher: an ONNX file fed with pixels in -1...1. The codec may refine what it decodes.
+    teacher: an ONNX file fed with pixels in -1...1.
     """
+
+    def __init__(self, teacher: Path) -> None:
+        super().__init__()
+        self.teacher = OnnxNetwork(teacher).eval().requires_grad_(False)
+
+    def forward(self, made: Tensor, real: Tensor) -> Tensor:
+        """The loss (B,) of made portraits (B, 3, H, W) against real ones."""
+        with torch.no_grad():
+            wanted = self.teacher(crop_faces(real))
+        return 1 - F.cosine_similarity(self.teacher(crop_faces(made)), wanted)
+
+
+class IdentityLoss(nn.Module):
+    """The same between latents, which the codec decodes; it may refine what it decodes."""
 
     def __init__(self, teacher: Path, codec: PatchCodec) -> None:
         super().__init__()
-        self.teacher = OnnxNetwork(teacher).eval().requires_grad_(False)
+        self.of_pixels = PixelIdentityLoss(teacher)
         self.codec = codec.eval().requires_grad_(False)
 
     def forward(self, predicted: Tensor, reference: Tensor) -> Tensor:
         """The loss (B,) of predicted latents (B, C, h, w) against a photo's latents."""
         with torch.no_grad():
-            wanted = self.teacher(self.crops(reference))
-        found = self.teacher(self.crops(predicted))
-        return 1 - F.cosine_similarity(found, wanted)
+            real = self.decode(reference)
+        return self.of_pixels(self.decode(predicted), real)
 
-    def crops(self, latents: Tensor) -> Tensor:
-        """The recogniser's crops (B, 3, 112, 112) in -1...1 of portraits' latents."""
-        pixels = self.codec.decode_linear(latents) + self.codec.refine(latents)
-        grid = crop_grid(pixels.shape[-1]).to(pixels)
-        grid = grid.expand(len(pixels), -1, -1, -1)
-        return F.grid_sample(pixels, grid, align_corners=False, padding_mode="border").clamp(-1, 1)
+    def decode(self, latents: Tensor) -> Tensor:
+        """Unclamped pixels (B, 3, H, W) of latents."""
+        return self.codec.decode_linear(latents) + self.codec.refine(latents)
+
+
+def crop_faces(pixels: Tensor) -> Tensor:
+    """The recogniser's crops (B, 3, 112, 112) in -1...1 of square portraits (B, 3, H, W)."""
+    grid = crop_grid(pixels.shape[-1]).to(pixels).expand(len(pixels), -1, -1, -1)
+    return F.grid_sample(pixels, grid, align_corners=False, padding_mode="border").clamp(-1, 1)
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -25,6 +25,7 @@ from facestudio.errors import BadOption
 from facestudio.training.average import MovingAverage
 from facestudio.training.batches import BatchPart, batch_rng, part_of
 from facestudio.training.checkpoints import Checkpoints
+from facestudio.training.float_attention import FloatAttention
 from facestudio.training.optimizers import OptimizerName, learning_rate, make_optimizer
 from facestudio.training.stopping import Stop
 
@@ -183,11 +184,16 @@ class Trainer:
     def learn(self, micro: int) -> tuple[float, dict[str, float]]:
         """Add a micro-batch's gradients; return its share of the step's loss, and its figures."""
         part = self.draw(micro)
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), self.attention():
             loss, figures = self.task.loss(self.model, part.tensors)
         share = loss * (part.weight / self.settings.accumulation)
         self.accelerator.backward(share)
         return float(share.detach()), figures
+
+    def attention(self) -> AbstractContextManager[Any]:
+        """How attention computes: in fp32 under bf16 on a CPU, else as the model does."""
+        slow = self.settings.precision == "bf16" and self.accelerator.device.type == "cpu"
+        return FloatAttention() if slow else nullcontext()
 
     def draw(self, micro: int) -> BatchPart:
         """Return this process's part of a micro-batch, on its device."""

@@ -1,7 +1,8 @@
 """Train the prior: from the vector of a caption to the vector of its picture.
 
 The towers are frozen, so captions are embedded once, before the first step; the pictures' vectors
-are the set's own `style` arrays.
+are the set's own: of whole pictures, so that words may say what a face does ("smiling", "glasses"),
+or with faces hidden, as the style pictures of the paper are.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Settings:
     heads: int = 4
     drop_text: float = 0.1
     neutral: float = 0.25  # share of captions in which a man or a woman is called a person
+    whole: bool = False  # vectors of whole pictures, for a U-Net trained with `whole_style`
     source_weights: dict[str, float] | None = None
     held_out: tuple[str, ...] = ("test",)
 
@@ -59,8 +61,9 @@ class PriorTask:
     """Pairs of a caption's vector and its picture's."""
 
     def __init__(self, settings: Settings) -> None:
-        self.data = PreparedSet(settings.data, ("style",))
-        self.style = torch.from_numpy(self.data.arrays["style"].astype(np.float32))
+        array = "style_whole" if settings.whole else "style"
+        self.data = PreparedSet(settings.data, (array,))
+        self.style = torch.from_numpy(self.data.arrays[array].astype(np.float32))
         self.picker = make_picker(
             self.data, settings.held_out, settings.source_weights, captioned=True
         )

@@ -41,6 +41,7 @@ class Settings:
     vocabulary_words: Path | None = None  # more words, one a line, that the tokenizer shall know
     source_weights: dict[str, float] | None = None
     held_out: tuple[str, ...] = ("test",)
+    init: Path | None = None  # folder of towers to start from, with their tokenizer
 
 
 class Towers(nn.Module):
@@ -70,7 +71,10 @@ class TowersTask:
             self.data, settings.held_out, settings.source_weights, captioned=True
         )
         torch.manual_seed(settings.loop.seed)
-        self.model = Towers(ImageTowers.from_config(settings.image_towers), self._text_towers())
+        if settings.init is not None:
+            self.model = Towers(ImageTowers.load(settings.init), TextTowers.load(settings.init))
+        else:
+            self.model = Towers(ImageTowers.from_config(settings.image_towers), self._text_towers())
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return pixels (B, 3, H, W), caption tokens (B, L) and caption numbers (B,)."""

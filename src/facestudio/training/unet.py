@@ -7,6 +7,8 @@ classifier-free guidance. Beyond it, each a setting:
 - the identity may come from *another* photo of the same person (`same_photo`), and a drawing is
   rebuilt from the identity of the photo it was drawn from, so that identity is learned and
   not the picture;
+- some styles are of the whole picture (`whole_style`), as a prior may say them from words, so
+  that "smiling" or "with glasses" can be told: what the face does is not in a style without it;
 - where the model has a face map (`face_map.features`), it comes from the same photo as the
   identity, wherever that photo has the layout of a portrait;
 - some batches hold two or three people side by side on a wide canvas (`compose`), each with
@@ -48,11 +50,12 @@ SAMPLE_STEPS, SAMPLE_GUIDANCE = 25, 2.0
 
 
 class UNetTask:
-    """Batches and loss of the generator's training."""
+    """Batches and loss of the generator's training; `with_pictures` keeps the set's pictures."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, with_pictures: bool = False) -> None:
         self.settings = settings
-        self.data = PreparedSet(settings.data, ARRAYS)
+        more = ("style_whole",) * bool(settings.whole_style) + ("pictures",) * with_pictures
+        self.data = PreparedSet(settings.data, (*ARRAYS, *more))
         self.scheduler = DDPMScheduler(1000, **to_dict(settings.noise))
         self.model = build_generator(settings, self.data)
         self.pool = SamplePool(self.data, settings.held_out, settings.source_weights)
@@ -67,6 +70,9 @@ class UNetTask:
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return latents (B, C, h, w), style (B, P, S), identity (B, P, D), and masks if P > 1.
+
+        With them `index` (B,), the place of the pictures in the set, and whether they are
+        `mirrored`, if P is 1.
 
         Several people: their pictures stand side by side, and the last set, style without a
         face, is nobody's.
@@ -91,13 +97,13 @@ class UNetTask:
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the mean squared error of the prediction at uniformly drawn times."""
-        predicted, noisy, target = self._predict(model, batch)
+        predicted, noisy, target = self.predict(model, batch)
         rebuilt = F.mse_loss(predicted, target)
         if self.likeness is None or "faces" not in batch or "masks" in batch:
             return rebuilt, {}
         return self._add_likeness(rebuilt, predicted, noisy, batch)
 
-    def _predict(
+    def predict(
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the prediction, the noisy latents it was made from, and what it should be."""
@@ -111,7 +117,7 @@ class UNetTask:
     def what_is_missing(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return face maps, weights of a guess and what predictions lack, at high noise."""
         high = {**batch, "t": (TIMES + batch["t"]) // 2}
-        predicted, _, target = self._predict(self.model, high)
+        predicted, _, target = self.predict(self.model, high)
         assert isinstance(self.model.unet, MappedUNet)
         face_map = self.model.map_faces(batch["faces"])
         return face_map, self.model.unet.weights_at(high["t"]), target - predicted
@@ -139,12 +145,12 @@ class UNetTask:
         if not len(rows):
             return rebuilt, {}
         alpha = self.scheduler.alphas_cumprod.to(t.device)[t[rows]].view(-1, 1, 1, 1)
-        clean = self._clean(predicted[rows], noisy[rows], alpha)
+        clean = self.clean(predicted[rows], noisy[rows], alpha)
         unlike = self.likeness(clean, batch["faces"][rows])
         loss = rebuilt + chosen.weight * (unlike * alpha.flatten()).sum() / len(t)
         return loss, {"rebuilt": rebuilt.item(), "unlike": unlike.mean().item()}
 
-    def _clean(self, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:
+    def clean(self, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:
         """Return the clean latents that a prediction means; alpha: what is left of the signal."""
         kind = self.settings.noise.prediction_type
         if kind == "v_prediction":
@@ -207,18 +213,31 @@ class UNetTask:
     def _gather(self, picked: list[tuple[int, int]], rng: np.random.Generator) -> dict[str, Tensor]:
         """Return latents and style of the targets, identity and latents of the faces."""
         arrays = self.data.arrays
-        names = np.where(rng.random(len(picked)) < 0.5, "latents", "latents_flipped").tolist()
+        mirrored = rng.random(len(picked)) >= 0.5
+        names = np.where(mirrored, "latents_flipped", "latents").tolist()
         targets, faces = [i for i, _ in picked], [face for _, face in picked]
         gathered = {
             "latents": np.stack([arrays[name][i] for name, i in zip(names, targets, strict=True)]),
-            "style": arrays["style"][targets],
+            "style": self._styles(targets, rng),
             "identity": arrays["identity"][faces],
             "faces": np.stack([arrays[name][i] for name, i in zip(names, faces, strict=True)]),
         }
-        in_layout = torch.from_numpy(self.pool.in_layout[targets])
         gathered["faces"][~self.pool.in_layout[faces]] = 0
         told = {name: torch.from_numpy(a.astype(np.float32)) for name, a in gathered.items()}
-        return {**told, "in_layout": in_layout}
+        return {
+            **told,
+            "in_layout": torch.from_numpy(self.pool.in_layout[targets]),
+            "index": torch.tensor(targets),
+            "mirrored": torch.from_numpy(mirrored),
+        }
+
+    def _styles(self, targets: list[int], rng: np.random.Generator) -> np.ndarray:
+        """Return (B, S): styles of the pictures with their faces hidden, some of them whole."""
+        styles: np.ndarray = self.data.arrays["style"][targets]
+        if self.settings.whole_style:
+            whole = rng.random(len(targets)) < self.settings.whole_style
+            styles = np.where(whole[:, None], self.data.arrays["style_whole"][targets], styles)
+        return styles
 
     def _drop(
         self, told: dict[str, Tensor], rng: np.random.Generator, people: int

@@ -73,6 +73,8 @@ class Settings:
     drop_face: float = 0.1
     same_photo: float = 0.5  # share of samples whose identity is of the very photo that is drawn,
     # or that a drawing was made from, and not of another photo of the person
+    whole_style: float = 0.0  # share of styles that are of the whole picture, face and all, as
+    # words are by a prior trained with `whole`; the others are of the picture with its face hidden
     compose: float = 0.1  # share of batches with several people on one canvas
     source_weights: dict[str, float] = field(default_factory=dict)  # 1 where not named
     init: Path | None = None  # export of an earlier run to start from

@@ -1,0 +1,181 @@
+"""Train the codec's decoder for the generator that it serves: sharp pictures of soft latents.
+
+A generator's latents lack what it could not know: strands of hair, hatching, the grain of paper.
+The decoder sees the generator's own last prediction, made of a real picture's latents under a
+little noise, and learns to draw the picture they came from. Absolute errors, edges and a
+recogniser keep it true; a critic of patches makes it sharp. The encoder stays as it is, so
+that latents stay valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facestudio.codec.patch import PatchCodec
+from facestudio.data.develop import to_pixels
+from facestudio.settings import to_dict
+from facestudio.training.critic import PatchCritic, hinge, map_distance
+from facestudio.training.identity_loss import PixelIdentityLoss
+from facestudio.training.loop import LoopSettings, Report, train_task
+from facestudio.training.unet import UNetTask
+from facestudio.training.unet_settings import FaceMapSettings
+from facestudio.training.unet_settings import Settings as GeneratorSettings
+
+
+@dataclass(frozen=True)
+class DecoderIdentitySettings:
+    """A loss on who is in the decoded picture; no teacher, no such loss."""
+
+    teacher: Path | None = None  # a recogniser's ONNX file, fed with -1...1
+    weight: float = 0.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that `facestudio train decoder` needs."""
+
+    data: tuple[Path, ...]  # prepared sets, with latents
+    codec: Path
+    generator: Path  # export of `facestudio train unet`, or a model folder
+    loop: LoopSettings
+    times: tuple[int, int] = (60, 250)  # noise, of 1,000 steps, that the generator takes away
+    exact: float = 0.25  # share of pictures whose latents are the encoder's own
+    edge_weight: float = 1.0
+    map_weight: float = 0.5  # of the critic's inner maps
+    critic_weight: float = 0.1
+    critic_width: int = 48
+    whole_style: float = 0.5
+    same_photo: float = 0.5
+    identity: DecoderIdentitySettings = field(default_factory=DecoderIdentitySettings)
+    source_weights: dict[str, float] = field(default_factory=dict)
+    held_out: tuple[str, ...] = ("test",)
+
+
+class DecoderAndCritic(nn.Module):
+    """What is trained: the codec's decoder, and the critic that it must please."""
+
+    def __init__(self, codec: PatchCodec, critic: PatchCritic) -> None:
+        super().__init__()
+        self.codec = codec
+        self.critic = critic
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return unclamped pixels (B, 3, H, W) of latents (B, C, h, w)."""
+        return self.codec.decode_linear(latents) + self.codec.refine(latents)
+
+
+class DecoderTask:
+    """Pictures, and what the generator makes of their latents under a little noise."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        codec = PatchCodec.from_pretrained(settings.codec)
+        self.generator = UNetTask(self._generator_settings(), with_pictures=True)
+        self.generator.model.eval().requires_grad_(False)
+        self.likeness = (
+            PixelIdentityLoss(settings.identity.teacher) if settings.identity.teacher else None
+        )
+        torch.manual_seed(settings.loop.seed)
+        critic = PatchCritic(codec.channels, codec.factor, settings.critic_width)
+        self.model = DecoderAndCritic(codec, critic)
+
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """Return what the generator needs, pixels (B, 3, H, W), and which latents are `exact`."""
+        told = self.generator.batch(rng, size)
+        pixels = to_pixels([self.generator.data.picture(int(i)) for i in told["index"]])
+        pixels[told["mirrored"]] = pixels[told["mirrored"]].flip(-1)
+        told["pixels"] = pixels
+        told["t"] = torch.from_numpy(rng.integers(*self.settings.times, size))
+        told["exact"] = torch.from_numpy(rng.random(size) < self.settings.exact)
+        return told
+
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the decoder's loss and the critic's, each on its own weights."""
+        settings, pixels = self.settings, batch["pixels"]
+        latents = self._soften(batch)
+        made = model(latents).float()
+        error = made - pixels
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        loss = error.abs().mean() + settings.edge_weight * edges
+        figures = {"error": float(error.detach().abs().mean()), "sharp": _sharpness(made, pixels)}
+        if self.likeness is not None and (rows := batch["in_layout"].nonzero()[:, 0]).numel():
+            unlike = self.likeness(made[rows], pixels[rows]).mean()
+            loss = loss + settings.identity.weight * unlike
+            figures["unlike"] = float(unlike.detach())
+        critic = _plain(model).critic
+        real, real_maps = critic(pixels, latents)
+        judged, _ = critic(made.detach(), latents)
+        verdict, maps = critic.judge(made, latents)
+        doubt = hinge(real, judged)
+        loss = loss + settings.map_weight * map_distance(real_maps, maps)
+        loss = loss + doubt - settings.critic_weight * verdict.mean()
+        return loss, {**figures, "doubt": float(doubt.detach())}
+
+    @torch.no_grad()
+    def _soften(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the latents (B, C, h, w) that a generator would hand to the decoder."""
+        task = self.generator
+        predicted, noisy, _ = task.predict(task.model, batch)
+        alpha = task.scheduler.alphas_cumprod.to(noisy.device)[batch["t"]].view(-1, 1, 1, 1)
+        soft = task.clean(predicted, noisy, alpha)
+        return torch.where(batch["exact"].view(-1, 1, 1, 1), batch["latents"], soft)
+
+    def samples(self, model: nn.Module) -> np.ndarray | None:
+        """Return eight pictures above what the decoder makes of their softened latents."""
+        batch = self.batch(np.random.default_rng(self.settings.loop.seed), 8)
+        batch["exact"] = torch.zeros(8, dtype=torch.bool)
+        with torch.no_grad():
+            made = model(self._soften(batch)).clamp(-1, 1)
+        rows = (batch["pixels"], made.cpu())
+        sheet = torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2)
+        return ((sheet.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        """Write the codec, its encoder unchanged, in diffusers' form."""
+        _plain(model).codec.save_pretrained(folder / "codec")
+
+    def _generator_settings(self) -> GeneratorSettings:
+        settings = self.settings
+        return GeneratorSettings(
+            data=settings.data,
+            loop=settings.loop,
+            codec=settings.codec,
+            init=settings.generator,
+            face_map=FaceMapSettings(features=1),  # what the export holds counts
+            drop_style=0.1,
+            compose=0.0,
+            whole_style=settings.whole_style,
+            same_photo=settings.same_photo,
+            source_weights=settings.source_weights,
+            held_out=settings.held_out,
+        )
+
+
+def _plain(model: nn.Module) -> DecoderAndCritic:
+    inner = getattr(model, "module", model)  # as DistributedDataParallel wraps it
+    assert isinstance(inner, DecoderAndCritic)
+    return inner
+
+
+def _sharpness(made: Tensor, real: Tensor) -> float:
+    """Return how far the Laplacian varies in made pictures, over real ones: 1 is as sharp."""
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], device=real.device)[None, None]
+    with torch.no_grad():
+        spreads = [
+            torch.conv2d(each.float().mean(1, keepdim=True), kernel).flatten(1).var(1)
+            for each in (made, real)
+        ]
+    return float((spreads[0] / spreads[1].clamp_min(1e-6)).median())
+
+
+def train(settings: Settings, report: Report | None = None) -> Path:
+    """Train as the settings say; return the folder with the exported codec."""
+    return train_task(DecoderTask(settings), settings.loop, to_dict(settings), report)

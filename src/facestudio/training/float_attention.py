@@ -1,0 +1,46 @@
+"""Attention in single precision under bf16 autocast on a CPU, whose backward pass is faster.
+
+In bf16 the backward pass of torch's flash attention for CPUs is slow: at 256 positions and 8 heads
+of 24 values 126 ms a batch of 32, against 59 ms in fp32 (over 9 keys: 95 against 11), on one core
+with AMX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class FloatAttention(TorchFunctionMode):
+    """While it is entered, scaled dot product attention computes in fp32; outputs keep their type.
+
+    `with FloatAttention(): …` around a forward pass; the backward pass follows it.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, attention on fp32 copies of its inputs."""
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        kind = args[0].dtype
+        if torch.is_autocast_enabled("cpu"):
+            kind = torch.get_autocast_dtype("cpu")
+        with torch.autocast("cpu", enabled=False):
+            return func(*map(_float, args), **{k: _float(v) for k, v in kwargs.items()}).to(kind)
+
+
+def _float(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.float()
+    return value

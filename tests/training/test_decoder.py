@@ -1,0 +1,129 @@
+"""The decoder for a generator: the critic, what each learns from, and what is exported."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from facestudio.codec.patch import PatchCodec
+from facestudio.training import decoder, unet
+from facestudio.training.critic import PatchCritic, hinge, map_distance
+from facestudio.training.loop import LoopSettings
+from facestudio.training.unet_settings import (
+    FaceMapSettings,
+    GuidanceSettings,
+    UNetSettings,
+)
+from tests.training.conftest import CHANNELS
+
+
+@pytest.fixture
+def loop(tmp_path) -> LoopSettings:
+    return LoopSettings(out=tmp_path / "decoder", steps=3, batch=6, lr=3e-3, warmup=1, log_every=1)
+
+
+@pytest.fixture
+def settings(prepared, tmp_path, loop) -> decoder.Settings:
+    """For a tiny generator with a face map; the set's pictures are 32 px, its latents 4 x 4."""
+    codec = PatchCodec(channels=CHANNELS, widths=(8, 8, 8), blocks=1)
+    codec.save_pretrained(tmp_path / "codec")
+    generator = unet.train(
+        unet.Settings(
+            data=(prepared,),
+            loop=replace(loop, out=tmp_path / "unet", steps=1),
+            unet=UNetSettings((8, 16), 1, heads=2, norm_num_groups=4),
+            guidance=GuidanceSettings(3, 8),
+            codec=tmp_path / "codec",
+            face_map=FaceMapSettings(3, 8),
+        )
+    )
+    return decoder.Settings((prepared,), tmp_path / "codec", generator, loop, critic_width=8)
+
+
+def test_verdicts_stand_at_the_latents_places():
+    critic = PatchCritic(CHANNELS, width=8)
+    verdict, maps = critic(torch.zeros(2, 3, 64, 32), torch.zeros(2, CHANNELS, 8, 4))
+    assert verdict.shape == (2, 1, 8, 4)
+    assert [m.shape[-1] for m in maps] == [16, 8, 4, 4]
+
+
+def test_a_judge_gives_gradients_to_the_pixels_alone():
+    critic = PatchCritic(CHANNELS, width=8).eval()
+    pixels = torch.randn(1, 3, 32, 32, requires_grad=True)
+    latents = torch.randn(1, CHANNELS, 4, 4)
+    verdict, _ = critic.judge(pixels, latents)
+    verdict.sum().backward()
+    assert pixels.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in critic.parameters())
+    torch.testing.assert_close(verdict, critic(pixels, latents)[0])
+
+
+def test_hinge_and_map_distance_at_known_points():
+    assert float(hinge(torch.zeros(3), torch.zeros(3))) == 2
+    assert float(hinge(torch.ones(3), -torch.ones(3))) == 0
+    one = [torch.full((1, 2), 2.0)]
+    assert float(map_distance(one, one)) == 0
+    assert float(map_distance(one, [torch.full((1, 2), 3.0)])) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_critic_learns_to_tell():
+    torch.manual_seed(0)
+    critic = PatchCritic(CHANNELS, width=8)
+    steps = torch.optim.Adam(critic.parameters(), 3e-3)
+    doubts = []
+    for _ in range(25):
+        latents = torch.randn(4, CHANNELS, 4, 4)
+        real, made = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32) * 0.2
+        doubt = hinge(critic(real, latents)[0], critic(made, latents)[0])
+        steps.zero_grad()
+        doubt.backward()
+        steps.step()
+        doubts.append(float(doubt.detach()))
+    assert doubts[-1] < 0.5 * doubts[0]
+
+
+def test_the_decoder_learns_to_draw(settings, loop):
+    told = []
+    alone = {"exact": 1.0, "edge_weight": 0.0, "map_weight": 0.0, "critic_weight": 0.0}
+    longer = replace(settings, loop=replace(loop, steps=150, lr=1e-2), **alone)
+    decoder.train(longer, lambda step, figures: told.append(figures["error"]))
+    assert np.mean(told[-10:]) < 0.9 * np.mean(told[:10])
+
+
+def test_pictures_are_those_of_the_latents_mirrored_with_them(settings, rng):
+    task = decoder.DecoderTask(settings)
+    batch = task.batch(rng, 12)
+    for pixels, index, mirrored in zip(
+        batch["pixels"], batch["index"], batch["mirrored"], strict=True
+    ):
+        picture = task.generator.data.picture(int(index))
+        shown = picture[:, ::-1] if mirrored else picture
+        assert np.allclose((pixels.permute(1, 2, 0) + 1) * 127.5, shown, atol=1e-3)
+
+
+@pytest.mark.parametrize("exact", [0.0, 1.0])
+def test_latents_are_softened_by_the_generator_or_the_encoders_own(settings, rng, exact):
+    task = decoder.DecoderTask(replace(settings, exact=exact))
+    batch = task.batch(rng, 6)
+    assert torch.equal(task._soften(batch), batch["latents"]) == bool(exact)
+    low, high = settings.times
+    assert bool(((batch["t"] >= low) & (batch["t"] < high)).all())
+
+
+def test_the_export_keeps_the_encoder_and_the_generator_stays(settings, recogniser_file):
+    known = decoder.DecoderIdentitySettings(recogniser_file, 0.5)
+    folder = decoder.train(replace(settings, identity=known))
+    before = PatchCodec.from_pretrained(settings.codec)
+    after = PatchCodec.from_pretrained(folder / "codec")
+    assert torch.equal(before.basis, after.basis)
+    assert not torch.equal(before.refine.stem.weight, after.refine.stem.weight)
+    task = decoder.DecoderTask(replace(settings, identity=known))
+    _, figures = task.loss(task.model, task.batch(np.random.default_rng(0), 6))
+    assert 0 <= figures["unlike"] <= 2
+    assert not any(p.requires_grad for p in task.generator.model.parameters())
+
+
+def test_samples_stand_below_their_pictures(settings):
+    task = decoder.DecoderTask(settings)
+    assert task.samples(task.model).shape == (64, 8 * 32, 3)
