@@ -257,7 +257,7 @@ def fake_insightface(monkeypatch):
 
     models = {"recognition": SimpleNamespace(get_feat=get_feat)}
     app = ModuleType("insightface.app")
-    app.FaceAnalysis = lambda name, allowed_modules: SimpleNamespace(
+    app.FaceAnalysis = lambda name, root, allowed_modules: SimpleNamespace(
         models=models if name == "buffalo_l" else {}
     )
     monkeypatch.setitem(sys.modules, "insightface", ModuleType("insightface"))

@@ -42,7 +42,8 @@ class Scrfd:
 class Analysis:
     """What `insightface.app.FaceAnalysis` gives: a pack's models by their task."""
 
-    def __init__(self, name, allowed_modules):
+    def __init__(self, name, root, allowed_modules):
+        self.root = root
         self.models = {"detection": None, "recognition": None}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image
 
 from facestudio.errors import MissingWeights
 from facestudio.faces.detect import Face
-from facestudio.faces.embed import IdentityEncoder, InsightFaceEncoder
+from facestudio.faces.embed import IdentityEncoder, InsightFaceEncoder, insightface_home
 
 __all__ = [
     "LicenceNotice",
@@ -36,8 +35,7 @@ class LicenceNotice(UserWarning):
 
 def find_pack(pack: str) -> Path | None:
     """The folder of an InsightFace pack on this machine, None where it is not here."""
-    root = Path(os.environ.get("INSIGHTFACE_HOME", Path.home() / ".insightface"))
-    folder = root / "models" / pack
+    folder = insightface_home() / "models" / pack
     return folder if any(folder.glob("*.onnx")) else None
 
 
