@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from accelerate import FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import ClusterConfig
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from diffusers import UNet2DConditionModel
 
 from facestudio.data.prepare import PrepareSettings
@@ -60,6 +63,35 @@ def test_accelerate_reads_its_own(name):
     assert config.mixed_precision == "bf16"
     assert config.num_processes == 8 * config.num_machines
     assert yaml.safe_load(path.read_text())["distributed_type"] == config.distributed_type.value
+
+
+def environment_of(name: str, *more: str) -> dict[str, str]:
+    """What `accelerate launch` with that config tells each process."""
+    config = CONFIGS / "accelerate" / f"{name}.yaml"
+    command = ["--config_file", str(config), "--main_process_port=0", *more]
+    program = ["-m", "facestudio", "train", "unet", "configs/sd15/paper.toml"]
+    args, _, _ = _validate_launch_command(launch_command_parser().parse_args(command + program))
+    assert args.module
+    assert args.training_script == "facestudio"
+    return prepare_multi_gpu_env(args)
+
+
+def test_accelerate_starts_eight_processes_with_the_whole_model():
+    told = environment_of("eight_gpus")
+    assert told["ACCELERATE_MIXED_PRECISION"] == "bf16"
+    assert "ACCELERATE_USE_FSDP" not in told
+
+
+def test_accelerate_shards_over_machines_as_the_loop_knows_it(monkeypatch):
+    told = environment_of("fsdp", "--machine_rank=1", "--main_process_ip=127.0.0.1")
+    assert told["ACCELERATE_USE_FSDP"] == "true"
+    for key, value in told.items():
+        monkeypatch.setenv(key, value)
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2
+    assert plugin.reshard_after_forward is True
+    assert plugin.transformer_cls_names_to_wrap == ["BasicTransformerBlock", "ResnetBlock2D"]
+    assert not plugin.cpu_ram_efficient_loading
 
 
 def test_the_adapter_is_three_percent_of_the_model():
