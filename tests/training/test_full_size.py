@@ -54,7 +54,7 @@ def test_the_whole_unet_learns_a_batch_in_bf16_within_24_gb(tmp_path, rng):
         steps=10,
         batch=1,
         optimizer="adafactor",
-        lr=1e-2,
+        lr=3e-3,
         warmup=1,
         decay=0.0,
         weight_decay=0.0,

@@ -44,6 +44,25 @@ def test_factored_state_is_rows_and_columns():
     assert sum(value.numel() for value in held) < 200
 
 
+def test_eight_bits_by_the_package_itself():
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    torch.manual_seed(0)
+    model = nn.Linear(96, 96)  # fewer than 4,096 weights stay in fp32
+    optimizer = make_optimizer(model, replace(SETTINGS, optimizer="adamw8bit"))
+    x, losses = torch.randn(64, 96), []
+    for group in optimizer.param_groups:
+        group["lr"] = 0.05
+    for _ in range(40):
+        loss = (model(x) - 2 * x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.1 * losses[0]
+    held = optimizer.state[model.weight]
+    assert held["state1"].dtype == held["state2"].dtype == torch.uint8
+
+
 def test_eight_bits_without_its_package_say_what_to_do(monkeypatch):
     def absent(name):
         raise ImportError(name)

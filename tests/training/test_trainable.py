@@ -61,6 +61,11 @@ def test_gradient_checkpointing_changes_no_gradient(settings, compose):
         assert torch.allclose(gradient, checkpointed[name], atol=1e-6), name
 
 
+def test_gradient_checkpointing_in_bf16_computes_attention_alike_both_times(settings):
+    loop = replace(settings.loop, precision="bf16", steps=1)
+    train(replace(settings, loop=loop, gradient_checkpointing=True))
+
+
 def test_unknown_choice_is_refused():
     with pytest.raises(BadOption, match=r"trainable.*'all', 'adapter'"):
         from_dict(Settings, {"data": ["set"], "loop": {"out": "run"}, "trainable": "lora"})

@@ -8,18 +8,21 @@ with AMX.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 
 class FloatAttention(TorchFunctionMode):
     """While it is entered, scaled dot product attention computes in fp32; outputs keep their type.
 
-    `with FloatAttention(): …` around a forward pass; the backward pass follows it.
+    `with FloatAttention(): …` around a forward pass; the backward pass follows it, and what is
+    computed again there does so by `checkpoint_alike`.
     """
 
     def __torch_function__(
@@ -38,6 +41,20 @@ class FloatAttention(TorchFunctionMode):
             kind = torch.get_autocast_dtype("cpu")
         with torch.autocast("cpu", enabled=False):
             return func(*map(_float, args), **{k: _float(v) for k, v in kwargs.items()}).to(kind)
+
+
+def checkpoint_alike(module: nn.Module, *args: Any) -> Any:
+    """Call a module and keep its inputs alone: it runs again in the backward pass, as it ran first.
+
+    A mode does not reach into the backward pass, so under bf16 on a CPU FloatAttention is entered
+    there anew.
+    """
+    return checkpoint(module, *args, use_reentrant=False, context_fn=_first_and_again)
+
+
+def _first_and_again() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    again = FloatAttention() if torch.is_autocast_enabled("cpu") else nullcontext()
+    return nullcontext(), again
 
 
 def _float(value: Any) -> Any:

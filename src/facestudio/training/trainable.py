@@ -11,6 +11,8 @@ from typing import Literal
 
 from diffusers import UNet2DConditionModel
 
+from facestudio.training.float_attention import checkpoint_alike
+
 Trainable = Literal["all", "adapter"]
 READERS = (".attn2.to_k.", ".attn2.to_v.")
 MAP_READERS = ("conv_in.", "first_guess.")
@@ -28,4 +30,4 @@ def choose_trainable(unet: UNet2DConditionModel, trainable: Trainable, checkpoin
             reads = any(reader in name for reader in READERS)
             weight.requires_grad_(reads or (mapped and name.startswith(MAP_READERS)))
     if checkpointing:
-        unet.enable_gradient_checkpointing()
+        unet.enable_gradient_checkpointing(checkpoint_alike)
