@@ -104,9 +104,13 @@ bench-server: $(FULL) ## the server under load: lost, mixed up, memory, gain of 
 	$(BIN)/python benchmarks/server_load.py
 
 .PHONY: bench-hostile
-bench-hostile: $(FULL) ## a thousand damaged and hostile pictures to the loader and to the server
-	$(BIN)/python -m benchmarks.hostile_pictures
+bench-hostile: $(FULL) ## 1,000 damaged and hostile pictures to the server
 	$(BIN)/python -m benchmarks.hostile_server
+
+.PHONY: fuzz-page
+fuzz-page: $(FULL) ## 1,000 damaged and hostile pictures to the loader, then to the page
+	$(BIN)/python -m benchmarks.hostile_pictures
+	$(BIN)/python -m benchmarks.hostile_pictures --page --out benchmarks/out/hostile_page.json
 
 .PHONY: fuzz-server
 fuzz-server: $(FULL) ## ten minutes of schemathesis against the server

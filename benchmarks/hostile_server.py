@@ -26,10 +26,12 @@ from tests.hostile_pictures import HostilePicture, make_hostile_pictures
 
 OUT = Path("benchmarks/out/hostile_server.json")
 FLAGS = ("max_queue=8", "max_steps=1")
+USES = ("faces", "identity", "style")
+QUARTERS = 4
 
 
 def main() -> None:
-    """Send all of them twice, write, print."""
+    """Send all of them, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--number", type=int, default=1000)
     parser.add_argument("--model", default="mini")
@@ -48,28 +50,32 @@ def main() -> None:
 
 
 def judge(server: Server, corpus: Sequence[HostilePicture]) -> dict[str, Any]:
-    """Answers by use, and the memory before, after once and after twice."""
+    """Answers by use, and the memory at the start and after each quarter."""
     client = Client(server.address, timeout_s=600)
     client.generate(prompt="a portrait", num_inference_steps=1)  # the first call fills caches
-    memory, answers, slowest = [server.memory_mb()], {}, (0.0, "")
-    for _ in range(2):
-        answers = {"faces": Counter(), "identity": Counter(), "style": Counter()}
-        for number, hostile in enumerate(corpus):
-            for use, counted in answers.items():
-                started = time.perf_counter()
-                counted[send(server, use, number, hostile)] += 1
-                slowest = max(slowest, (time.perf_counter() - started, f"{use} {hostile.name}"))
-        memory.append(server.memory_mb())
+    answers: dict[str, Counter[str]] = {use: Counter() for use in USES}
+    memory, slowest = [round(server.memory_mb(), 1)], (0.0, "")
+    for number, hostile in enumerate(corpus, start=1):
+        for use, counted in answers.items():
+            started = time.perf_counter()
+            counted[send(server, use, number, hostile)] += 1
+            slowest = max(slowest, (time.perf_counter() - started, f"{use} {hostile.name}"))
+        if number % -(-len(corpus) // QUARTERS) == 0:
+            memory.append(round(server.memory_mb(), 1))
     client.call("GET", "/ready")
-    wrong = {code for counted in answers.values() for code in counted if code[0] not in "24"}
     return {
         "pictures": len(corpus),
         "answers": {use: dict(sorted(counted.items())) for use, counted in answers.items()},
-        "wrong": sorted(wrong),
-        "memory_mb": dict(zip(("start", "once", "twice"), memory, strict=True)),
-        "memory_growth": round(memory[2] / memory[1] - 1, 4),
+        "wrong": sorted(filter(is_wrong, {code for each in answers.values() for code in each})),
+        "memory_mb": memory,
+        "memory_growth": round(memory[-1] / memory[1] - 1, 4),
         "slowest": {"seconds": round(slowest[0], 2), "what": slowest[1]},
     }
+
+
+def is_wrong(answer: str) -> bool:
+    """Whether an answer is neither a success nor a refusal with a code."""
+    return answer[0] not in "24"
 
 
 def send(server: Server, use: str, number: int, hostile: HostilePicture) -> str:

@@ -4,7 +4,9 @@
 
 Writes benchmarks/out/server.json. The same requests go to one server twice, each with a person
 and a seed of its own: one by one, then from many clients at once. A picture of the second time
-that is nearer to another request's of the first is mixed up. Run it on a quiet machine.
+that is nearer to another request's of the first is mixed up. Memory is read before the second time
+and after each quarter of it; its growth is from the first quarter's end, when batches of most sizes
+have been drawn once, to the last's. Run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from facestudio.pipeline.likeness import enlarge
 
 OUT = Path("benchmarks/out/server.json")
 PEOPLE = 16
+QUARTERS = 4
 SAME = 3.0  # levels of mean difference up to which two pictures are the same
 PROMPTS = ("an ink drawing", "a photo of a person smiling", "an oil painting", "a watercolour")
 
@@ -130,18 +133,20 @@ def measure(
     client = Client(server.address, timeout_s=3600)
     ask_all(client, asked[: 2 * words.clients], words.clients)  # the first calls fill caches
     alone, alone_s = ask_all(client, asked, clients=1)
-    before_mb = server.memory_mb()
-    drawn = count_batches(client)
-    together, together_s = ask_all(client, asked, words.clients)
+    memory, drawn = [server.memory_mb()], count_batches(client)
+    together, together_s = [], 0.0
+    for quarter in np.array_split(np.array(asked, dtype=object), QUARTERS):
+        answers, seconds = ask_all(client, list(quarter), words.clients)
+        together, together_s = together + answers, together_s + seconds
+        memory.append(server.memory_mb())
     batches = count_batches(client) - drawn
-    after_mb = server.memory_mb()
     lost = [answer.error for answer in (*alone, *together) if answer.picture is None]
     return {
         "requests": len(asked),
         "clients": words.clients,
         "lost": len(lost),
         "mixed_up": count_mixed_up(asked, alone, together),
-        "memory_growth": round(after_mb / before_mb - 1, 4),
+        "memory_growth": round(memory[-1] / memory[1] - 1, 4),
         "batching_ratio": round(alone_s / together_s, 3),
         "details": {
             "seconds_one_by_one": round(alone_s, 2),
@@ -149,7 +154,7 @@ def measure(
             "latency_one_by_one_s": spread([answer.seconds for answer in alone]),
             "latency_together_s": spread([answer.seconds for answer in together]),
             "jobs_a_batch": round(len(asked) / batches, 2),
-            "memory_mb": [round(before_mb, 1), round(after_mb, 1)],
+            "memory_mb": [round(mb, 1) for mb in memory],
             "largest_difference": largest_difference(alone, together),
             "errors": sorted(set(filter(None, lost))),
             "model": words.model,

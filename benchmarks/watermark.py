@@ -40,7 +40,7 @@ def main() -> None:
     generated = read_all(words.pictures, words.count)
     clean = read_all([words.clean], words.count)
     result: dict[str, Any] = {"threshold": THRESHOLD, "generated": judge_marks(generated)}
-    photos = [resize(photo, SIDES[-1]) for photo in clean[::2]]
+    photos = [resize(photo, SIDES[-1]) for photo in clean]
     result[f"photos at {SIDES[-1]} px"] = judge_marks(photos)
     result["clean"] = judge_clean(clean)
     if words.recogniser is not None:
@@ -156,10 +156,10 @@ def shrink(picture: Image.Image) -> Image.Image:
     return picture.resize((picture.width * 3 // 4, picture.height * 3 // 4))
 
 
-def to_jpeg(picture: Image.Image, quality: int = 80) -> Image.Image:
-    """The picture as a JPEG gives it back."""
+def recode(picture: Image.Image, quality: int = 80, kind: str = "JPEG") -> Image.Image:
+    """The picture as a JPEG or WebP gives it back."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    picture.save(buffer, kind, quality=quality)
     return Image.open(buffer).convert("RGB")
 
 
@@ -176,12 +176,15 @@ def spread(values: Sequence[float] | np.ndarray) -> dict[str, float]:
 
 DAMAGES: dict[str, Damage] = {
     "none": lambda picture: picture,
-    "JPEG 80": to_jpeg,
+    "JPEG 80": recode,
     "75 %": shrink,
-    "JPEG 80, then 75 %": lambda picture: shrink(to_jpeg(picture)),
-    "75 %, then JPEG 80": lambda picture: to_jpeg(shrink(picture)),
-    "JPEG 60": lambda picture: to_jpeg(picture, 60),
-    "50 %, then JPEG 80": lambda picture: to_jpeg(picture.reduce(2)),
+    "JPEG 80, then 75 %": lambda picture: shrink(recode(picture)),
+    "75 %, then JPEG 80": lambda picture: recode(shrink(picture)),
+    "WebP 80": lambda picture: recode(picture, kind="WEBP"),
+    "WebP 80, then 75 %": lambda picture: shrink(recode(picture, kind="WEBP")),
+    "JPEG 60": lambda picture: recode(picture, 60),
+    "50 %, then JPEG 80": lambda picture: recode(picture.reduce(2)),
+    "1 % cut off each side": lambda picture: ImageOps.crop(picture, round(picture.width / 100)),
     "5 % cut off each side": lambda picture: ImageOps.crop(picture, picture.width // 20),
 }
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.server.conftest import ASKED, GivenChecker, ask, finish, wait_until
+from tests.server.conftest import (
+    ASKED,
+    PATIENCE_S,
+    GivenChecker,
+    ask,
+    finish,
+    serving,
+    wait_until,
+)
 
 
 def read(content: bytes) -> np.ndarray:
@@ -67,7 +76,8 @@ def test_requests_of_one_shape_are_drawn_together_and_each_gets_its_own(caller, 
     wait_until(lambda: len(painter.batches) == 1)
     jobs = [ask(caller, ASKED | {"seed": seed}, [("anna.png", photo)]).json() for seed in (2, 3)]
     other = ask(caller, ASKED | {"width": 64}, [("anna.png", photo)]).json()
-    last = ask(caller, ASKED | {"seed": 4}, [("anna.png", photo)]).json()
+    two = {"seed": 4, "num_images_per_prompt": 2}
+    last = ask(caller, ASKED | two, [("anna.png", photo)]).json()
     painter.held = False
     done = [finish(caller, job) for job in (*jobs, last)]
     finish(caller, other)
@@ -76,6 +86,20 @@ def test_requests_of_one_shape_are_drawn_together_and_each_gets_its_own(caller, 
     assert [job["pictures"][0]["seed"] for job in done] == [2, 3, 4]
     drawn = [read(caller.get(job["pictures"][0]["url"]).content) for job in done]
     assert np.abs(drawn[0] - drawn[1]).max() > 8
+
+
+def test_after_a_batch_of_two_jobs_two_are_waited_for_and_no_more(painter, settings):
+    """The wait is over a minute long where nothing ends it."""
+    patient = replace(settings, batch_wait_ms=2 * PATIENCE_S * 1000, max_batch=3)
+    with serving(painter, patient) as caller:
+        jobs = [
+            ask(caller, {"prompt": "a hat", "seed": seed, "num_images_per_prompt": count}).json()
+            for seed, count in ((1, 1), (2, 2), (5, 1), (6, 1))
+        ]
+        for job in jobs:
+            assert finish(caller, job)["error"] is None
+    first, second = jobs[:2], jobs[2:]
+    assert painter.batches == [[job["id"] for job in pair] for pair in (first, second)]
 
 
 def test_a_photo_without_a_face_fails_alone_in_its_batch(caller, photo, painter, pipe, seeing):

@@ -5,10 +5,8 @@ One request and several drawn together (`batch.py`) take the same way.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +19,9 @@ from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import GuidanceContext
 from facestudio.pipeline.adapters import make_adapter_context
 from facestudio.pipeline.conditions import Imagined, imagine_together, make_context
+from facestudio.pipeline.cores import on_all_cores
 from facestudio.pipeline.denoise import draw_noise
+from facestudio.pipeline.embed_cache import RememberedFaces
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.record import describe_call
 from facestudio.pipeline.request import Request
@@ -70,7 +70,8 @@ def _prepare(
 ) -> Prepared:
     people = [pipe._as_identity(person) for person in request.people]
     size, config = pipe._latent_size(request), pipe.config
-    scene = read_scene(request, pipe.detector, size, config.hide_margin, config.portrait)
+    detector = RememberedFaces(pipe.detector, pipe.embed_cache)
+    scene = read_scene(request, detector, size, config.hide_margin, config.portrait)
     noise = draw_noise((pipe.codec.channels, *size), generators, pipe.like)
     given = (pipe, request, people, scene, generators)
     if isinstance(pipe.guidance, AdapterGuidance):
@@ -106,5 +107,4 @@ def finish_together(
     pipe: FaceStudioPipeline, runs: Sequence[Prepared], latents: Sequence[Tensor]
 ) -> list[FaceStudioOutput]:
     """As `finish` for each of several requests, on all cores: marks and faces take one each."""
-    with ThreadPoolExecutor(min(len(runs), os.cpu_count() or 1)) as pool:
-        return list(pool.map(partial(finish, pipe), runs, latents))
+    return on_all_cores(partial(finish, pipe), runs, latents)

@@ -45,7 +45,7 @@ logger = logging.getLogger("facestudio.server")
 CLEANING_S = 600.0
 FIRST_GUESS_S = 2.0
 TELL_EVERY_S = 0.2
-GATHERINGS = 20  # how often batch_wait_ms is waited for as many jobs as were drawn last
+GATHERINGS = 20  # times batch_wait_ms, for as many jobs as were drawn together last
 EXPLICIT = "a content checker calls what was drawn explicit"
 
 
@@ -210,17 +210,23 @@ class Dispatcher:
         return batch
 
     async def _gather(self) -> None:
-        """Wait for others: once, and on while fewer wait than were drawn together last.
+        """Wait a little for others; longer, but for as many jobs only, after a batch of several.
 
         Callers who got their pictures together ask again together; whoever comes alone is not
         kept waiting for them.
         """
-        most = self._settings.max_batch
-        for _ in range(GATHERINGS if self._last_batch > 1 else 1):
-            waiting = sum(ticket.job.count for ticket in self.waiting)
-            if waiting >= most or waiting >= self._last_batch > 1:
-                return
-            await asyncio.sleep(self._settings.batch_wait_ms / 1000)
+        patience = self._settings.batch_wait_ms / 1000
+        if self._last_batch > 1:
+            patience *= GATHERINGS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not self._are_enough(self.waiting):
+                    self._arrival.clear()
+                    await self._arrival.wait()
+
+    def _are_enough(self, waiting: Sequence[Ticket]) -> bool:
+        full = sum(ticket.job.count for ticket in waiting) >= self._settings.max_batch
+        return full or len(waiting) >= self._last_batch > 1
 
     async def _draw(self, batch: Sequence[Ticket]) -> None:
         tickets = {ticket.job.id: ticket for ticket in batch}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -20,6 +18,7 @@ from facestudio.faces.identity import Identity, mix_identities
 from facestudio.identities.profile import Profile, make_profile
 from facestudio.images import decode_picture
 from facestudio.pipeline.batch import draw_together, shape_of
+from facestudio.pipeline.cores import on_all_cores
 from facestudio.pipeline.embed_cache import EmbedCache
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.pipeline import FaceStudioPipeline
@@ -90,9 +89,7 @@ class Painter:
     def paint(self, works: Sequence[Work], on_step: OnStep) -> Iterator[Drawn | Failed]:
         """What comes of each job, drawn together where they have one shape."""
         requests: dict[str, Request] = {}
-        with ThreadPoolExecutor(min(len(works), os.cpu_count() or 1)) as pool:
-            read = list(pool.map(self._read, works))
-        for work, result in zip(works, read, strict=True):
+        for work, result in zip(works, on_all_cores(self._read, works), strict=True):
             if isinstance(result, Request):
                 requests[work.job_id] = result
             else:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from facestudio.server.jobs import Job
 
+SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # pictures of a batch
+
 
 @dataclass(eq=False)
 class Ticket:
@@ -28,7 +30,11 @@ class Ticket:
 
 
 def choose_batch(waiting: Sequence[Ticket], most: int) -> list[Ticket]:
-    """The oldest job, and as many others of its shape as there is room for pictures."""
+    """The oldest job, and as many others of its shape as there is room for pictures.
+
+    Of few sizes only: for each size the processor's library makes kernels and keeps them (about
+    20 MB for mini). What is left over comes first in the next batch.
+    """
     batch, pictures = [waiting[0]], waiting[0].job.count
     if waiting[0].job.shape is None:
         return batch
@@ -37,4 +43,6 @@ def choose_batch(waiting: Sequence[Ticket], most: int) -> list[Ticket]:
         if ticket.job.shape == waiting[0].job.shape and fits:
             batch.append(ticket)
             pictures += ticket.job.count
+    while len(batch) > 1 and pictures not in (most, *SIZES):
+        pictures -= batch.pop().job.count
     return batch
