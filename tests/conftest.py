@@ -17,6 +17,16 @@ settings.register_profile("quick", max_examples=40, deadline=None, derandomize=T
 settings.load_profile("quick")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plain_processor() -> Iterator[None]:
+    """Models load in float32 unless a test asks otherwise, whatever this processor is good at."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict)
+        yield
+
+
 @pytest.fixture(scope="session")
 def _astronaut_picture() -> Image.Image:
     return Image.fromarray(read_astronaut())

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from facestudio.cli import gallery
 from facestudio.images import read_metadata
 from facestudio.pipeline.pipeline import FaceStudioPipeline
+from facestudio.pipeline.speed import SPEEDS
+from facestudio.settings import to_dict
 
 
 def pixels(path) -> np.ndarray:
@@ -110,6 +113,28 @@ def test_options_reach_the_pipeline_by_its_names(generate, anna, swatch, calls):
     }  # fmt: skip
     assert {name: options[name] for name in wanted} == wanted
     assert pixels("portrait.png").shape == (48, 40, 3)
+
+
+@pytest.mark.parametrize("speed", ["exact", "balanced", "fast"])
+def test_the_speed_is_the_calls_and_stands_in_the_picture(generate, calls, speed):
+    assert generate("--prompt", "a man", "--speed", speed).code == 0
+    _, options = calls[0]
+    assert options["speed"] == speed
+    assert read_metadata("portrait.png")["speed"] == to_dict(SPEEDS[speed])
+
+
+def test_the_networks_have_the_type_asked_for(generate, monkeypatch):
+    dtypes = []
+    original = FaceStudioPipeline.run
+
+    def look(self, request):
+        dtypes.append(self.unet.dtype)
+        return original(self, request)
+
+    monkeypatch.setattr(FaceStudioPipeline, "run", look)
+    assert generate("--prompt", "a man", "--dtype", "bfloat16").code == 0
+    assert generate("--prompt", "a man", "--dtype", "float32").code == 0
+    assert dtypes == [torch.bfloat16, torch.float32]
 
 
 def test_options_not_given_are_left_to_the_pipeline(generate, calls):
@@ -285,7 +310,7 @@ def test_ctrl_c_keeps_what_is_done(generate, anna, monkeypatch):
 
 
 def test_ctrl_c_before_anything_is_done(generate, anna, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FaceStudioPipeline, "from_pretrained", interrupt)

@@ -95,3 +95,24 @@ def test_another_detector_looks_for_itself(pipe, picture, seeing):
     pipe.detector = seeing()
     with pytest.raises(NoFace):
         pipe.identity(picture(1, 320, 320))
+
+
+def test_a_style_picture_is_looked_at_for_faces_once(pipe, picture):
+    say = {"style": picture(4), "output_type": "latent"}
+    pipe(None, **say, seed=1)
+    seen = len(pipe.detector.seen)
+    assert seen > 0
+    pipe(None, **say, seed=2)
+    assert len(pipe.detector.seen) == seen
+    pipe(None, **say | {"style": picture(5)}, seed=2)
+    assert len(pipe.detector.seen) > seen
+
+
+def test_another_detector_looks_anew(pipe, picture, seeing):
+    say = {"style": picture(4), "seed": 1, "output_type": "np"}
+    pipe(None, **say)
+    pipe.detector = seeing(0.25)
+    other = pipe(None, **say).images
+    pipe.embed_cache.clear()
+    np.testing.assert_array_equal(pipe(None, **say).images, other)
+    assert pipe.detector.seen

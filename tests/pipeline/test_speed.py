@@ -3,7 +3,7 @@
 import pytest
 
 from facestudio.errors import BadOption
-from facestudio.pipeline.speed import EXACT, FAST, SpeedSettings, read_speed
+from facestudio.pipeline.speed import BALANCED, EXACT, FAST, SpeedSettings, read_speed
 from facestudio.settings import to_dict
 
 
@@ -25,6 +25,7 @@ def test_shares_are_of_the_steps():
     [
         ("exact", EXACT),
         ("fast", FAST),
+        ("balanced", BALANCED),
         (FAST, FAST),
         (to_dict(FAST), FAST),
         ({"deep_every": 3}, SpeedSettings(deep_every=3)),

@@ -60,7 +60,9 @@ class Gallery:
         return f"kept: {paths}" if paths else "no picture was finished, nothing was written"
 
 
-def fill_gallery(gallery: Gallery, call: Call, paths: Sequence[Path], model: str) -> None:
+def fill_gallery(
+    gallery: Gallery, call: Call, paths: Sequence[Path], model: str, dtype: str = "auto"
+) -> None:
     """Read the pictures (so that a wrong one is told at once), load the model, draw, write."""
     from facestudio.images import read_picture
 
@@ -69,7 +71,7 @@ def fill_gallery(gallery: Gallery, call: Call, paths: Sequence[Path], model: str
     with waiting(f"loading {model}"):
         from facestudio import FaceStudioPipeline
 
-        pipe = FaceStudioPipeline.from_pretrained(model)
+        pipe = FaceStudioPipeline.from_pretrained(model, torch_dtype=dtype)
         people = _people(pipe, call)
     for batch in _draw_batches(pipe, people, call):
         gallery.settings = batch.settings

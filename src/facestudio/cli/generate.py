@@ -21,6 +21,8 @@ MAX_PICTURES = 1000
 SEEDS = 2**31
 
 Background = Literal["style", "random", "fixed"]
+Speed = Literal["exact", "balanced", "fast"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Person = "Several people"
 Sampling = "Sampling"
 Output = "Output"
@@ -91,6 +93,14 @@ def generate(
     height: Annotated[
         int | None, typer.Option(min=1, help="In pixels.", rich_help_panel=Sampling)
     ] = None,
+    speed: Annotated[
+        Speed | None,
+        typer.Option(help="What to leave out to be faster [exact].", rich_help_panel=Sampling),
+    ] = None,
+    dtype: Annotated[
+        Dtype,
+        typer.Option(help="The networks' number type.", rich_help_panel=Sampling),
+    ] = "auto",
     out: Annotated[
         Path,
         typer.Option("-o", "--out", help="File or folder to write.", rich_help_panel=Output),
@@ -130,6 +140,7 @@ def generate(
         width=width,
         height=height,
         watermark=watermark,
+        speed=speed,
     )
     photos, mixes = photo or [], [parse_mix(text) for text in mix or []]
     if face:
@@ -148,7 +159,7 @@ def generate(
     paths = plan_outputs(out, count, inputs=call.input_paths(), force=force)
     gallery = Gallery()
     with saying_what_is_kept(gallery.kept):
-        fill_gallery(gallery, call, paths, model)
+        fill_gallery(gallery, call, paths, model, dtype)
     _report(gallery, time.perf_counter() - started, as_json)
 
 

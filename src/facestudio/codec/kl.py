@@ -17,7 +17,8 @@ class KLCodec(nn.Module):
     """Encode pixels (B, 3, H, W) in -1...1 to latents (B, channels, H/factor, W/factor) and back.
 
     Latents are the mode of the posterior times the autoencoder's scaling factor: the same picture
-    gives the same latents. H and W must be multiples of `factor`.
+    gives the same latents. H and W must be multiples of `factor`. What comes out has the dtype of
+    what went in, whatever the autoencoder's is.
     """
 
     def __init__(self, vae: AutoencoderKL) -> None:
@@ -30,8 +31,10 @@ class KLCodec(nn.Module):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (B, channels, H/factor, W/factor) of pixels (B, 3, H, W)."""
-        return (self.vae.encode(pixels).latent_dist.mode() - self.shift) * self.scaling
+        found = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mode().to(pixels)
+        return (found - self.shift) * self.scaling
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in -1...1 of latents."""
-        return self.vae.decode(latents / self.scaling + self.shift).sample.clamp(-1, 1)
+        ready = (latents / self.scaling + self.shift).to(self.vae.dtype)
+        return self.vae.decode(ready).sample.to(latents).clamp(-1, 1)

@@ -43,21 +43,17 @@ class LoadModel:
         return {
             "required": {
                 "name": ("STRING", {"default": "mini"}),
-                "precision": (["float32", "float16", "bfloat16"],),
+                "precision": (["auto", "float32", "float16", "bfloat16"],),
                 "device": (["auto", "cpu", "cuda"],),
             }
         }
 
     def load(self, name: str, precision: str, device: str) -> tuple[FaceStudioPipeline]:
         """The pipeline on its device; raises ModelError."""
-        import torch
-
         from facestudio.pipeline.pipeline import FaceStudioPipeline
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        pipe = FaceStudioPipeline.from_pretrained(name, torch_dtype=getattr(torch, precision))
-        return (pipe.to(device),)
+        place = None if device == "auto" else device
+        return (FaceStudioPipeline.from_pretrained(name, torch_dtype=precision, device=place),)
 
 
 class ReadIdentity:

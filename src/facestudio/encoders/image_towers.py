@@ -135,6 +135,12 @@ class ImageTowers(nn.Module):
         """
         return cls([load_image_tower(path) for path in tower_folders(Path(folder), PREFIX)]).eval()
 
+    @classmethod
+    def measure(cls, folder: str | Path) -> int:
+        """The `embed_dim` of the towers in a model folder; raises MissingWeights, BadModel."""
+        paths = tower_folders(Path(folder), PREFIX)
+        return sum(_read_config(path).output_dim for path in paths)
+
     def save(self, folder: str | Path) -> None:
         """Write each tower as `image_encoder_<n>` under `folder`."""
         for index, tower in enumerate(self.towers):

@@ -15,7 +15,13 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPTextModel, CLIPVisionModelWithProjection, PreTrainedTokenizerBase
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    PreTrainedTokenizerBase,
+)
 
 from facestudio.encoders.folders import load_clip, quiet_bars, read_json
 from facestudio.encoders.image_towers import CLIP_MEAN, CLIP_STD
@@ -40,6 +46,11 @@ class WordTokens(nn.Module):
         root = Path(folder)
         network = load_clip(CLIPTextModel, root / TEXT_ENCODER)
         return cls(network, load_tokenizer(root / TOKENIZER)).eval()
+
+    @classmethod
+    def measure(cls, folder: str | Path) -> int:
+        """The `text_dim` of the text encoder in a model folder."""
+        return int(CLIPTextConfig.from_pretrained(Path(folder) / TEXT_ENCODER).hidden_size)
 
     def save(self, folder: str | Path) -> None:
         """Write `text_encoder` and `tokenizer` under `folder`."""
@@ -88,6 +99,11 @@ class PictureVector(nn.Module):
         pre = read_json(path) if path.is_file() else {}
         mean, std = pre.get("image_mean", CLIP_MEAN), pre.get("image_std", CLIP_STD)
         return cls(network, mean, std).eval()
+
+    @classmethod
+    def measure(cls, folder: str | Path) -> int:
+        """The `embed_dim` of the image encoder in a model folder."""
+        return int(CLIPVisionConfig.from_pretrained(Path(folder) / IMAGE_ENCODER).projection_dim)
 
     def save(self, folder: str | Path) -> None:
         """Write `image_encoder` under `folder`."""

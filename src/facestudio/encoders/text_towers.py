@@ -111,6 +111,12 @@ class TextTowers(nn.Module):
         networks = [load_clip(CLIPTextModelWithProjection, path) for path in paths]
         return cls(networks, tokenizer).eval()
 
+    @classmethod
+    def measure(cls, folder: str | Path) -> int:
+        """The `text_dim` of the towers in a model folder; raises MissingWeights."""
+        configs = map(CLIPTextConfig.from_pretrained, tower_folders(Path(folder), PREFIX))
+        return sum(int(config.projection_dim) for config in configs)
+
     def save(self, folder: str | Path) -> None:
         """Write `text_encoder_<n>` for each tower and `tokenizer` under `folder`."""
         root = Path(folder)

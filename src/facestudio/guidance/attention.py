@@ -12,7 +12,7 @@ What conditions the U-Net is handed to it at every call and never stored on a mo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -72,6 +72,12 @@ class GuidanceContext:
                 "(background included); give one set per person and one for the background"
             )
 
+    def to(self, dtype: torch.dtype) -> GuidanceContext:
+        """The same context in the number type of the U-Net that it is for."""
+        added = [replace(one, tokens=one.tokens.to(dtype)) for one in self.added]
+        face_map = None if self.face_map is None else self.face_map.to(dtype)
+        return GuidanceContext(self.tokens.to(dtype), self.masks, face_map, added)
+
     def positions(self, count: int) -> list[Tensor]:
         """Indices into a layer's `count` positions, one vector per set; computed once per size."""
         if count not in self._places:
@@ -99,7 +105,7 @@ class GuidanceContext:
                 continue
             if (attn, index, number) not in self._kept:
                 tokens = added.tokens[:, index].contiguous()
-                key, value = (_split_heads(make(tokens), attn.heads) for make in added.layers[attn])
+                key, value = (split_heads(make(tokens), attn.heads) for make in added.layers[attn])
                 self._kept[attn, index, number] = key, value
             yield added.weights[index], *self._kept[attn, index, number]
 
@@ -159,8 +165,8 @@ def make_keys_and_values(attn: Attention, tokens: Tensor) -> tuple[Tensor, Tenso
     tokens = tokens.contiguous()
     if attn.norm_cross:
         tokens = attn.norm_encoder_hidden_states(tokens)
-    key = _split_heads(attn.to_k(tokens), attn.heads)
-    value = _split_heads(attn.to_v(tokens), attn.heads)
+    key = split_heads(attn.to_k(tokens), attn.heads)
+    value = split_heads(attn.to_v(tokens), attn.heads)
     return (key if attn.norm_k is None else attn.norm_k(key)), value
 
 
@@ -186,7 +192,7 @@ class RegionAttention:
         """The attention's output, of the shape of `hidden_states` (B, positions, channels)."""
         if guidance is None or encoder_hidden_states is None:
             return self.inner(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
-        query = _split_heads(attn.to_q(hidden_states), attn.heads)  # (B, heads, positions, d)
+        query = split_heads(attn.to_q(hidden_states), attn.heads)  # (B, heads, positions, d)
         if attn.norm_q is not None:
             query = attn.norm_q(query)
         mixed = attend_by_region(attn, query, guidance).transpose(1, 2).flatten(2)
@@ -242,5 +248,5 @@ def _attentions(unet: UNet2DConditionModel) -> Sequence[tuple[str, Attention]]:
     return [(name, module) for name, module in named if isinstance(module, Attention)]
 
 
-def _split_heads(x: Tensor, heads: int) -> Tensor:
+def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)

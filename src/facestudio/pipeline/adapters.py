@@ -58,10 +58,9 @@ def make_adapter_context(
 
 def read_words(parts: Parts, request: Request, count: int) -> Tensor:
     """Text tokens (B, L, W) of `count` pictures; with cfg the negative prompt's come first."""
-    assert parts.text_towers is not None
     assert request.alpha is not None
     texts = [request.negative_prompt or "", "", request.prompt or ""]
-    negative, nothing, prompt = parts.text_towers(texts).to(parts.like)
+    negative, nothing, prompt = parts.word_tokens(texts).to(next(parts.guidance.parameters()))
     fading = max(2 * request.alpha - 1, 0.0)
     rows = [negative, blend(nothing, prompt, fading)]
     chosen = rows if needs_cfg(request) else rows[1:]
@@ -76,7 +75,7 @@ def add_style(
     if adapter is None or parts.image_towers is None:
         raise _no_adapter(parts, "style picture", "give words alone", "ip-adapter")
     assert scene.style is not None
-    vector = parts.style_vector(scene.style)  # (1, style_dim)
+    vector = parts.style_vector(scene.style).to(words)  # (1, style_dim)
     tokens = _project(adapter, vector, words, cfg).expand(-1, sets, -1, -1)
     return AddedTokens(tokens, (weight,) * sets, adapter.layers(parts.unet))
 
@@ -96,7 +95,7 @@ def add_faces(
     nobody = np.zeros(parts.guidance.identity_dim, dtype=np.float32)
     told = [nobody if person is None else person.compared for person in people]
     told += [nobody] * (sets - len(told))
-    vectors = unit_length(torch.from_numpy(np.stack(told))).to(parts.like)  # (sets, identity_dim)
+    vectors = unit_length(torch.from_numpy(np.stack(told))).to(words)  # (sets, identity_dim)
     weights = [0.0 if person is None else weight for person in people]
     weights += [0.0] * (sets - len(weights))
     return AddedTokens(_project(adapter, vectors, words, cfg), weights, adapter.layers(parts.unet))

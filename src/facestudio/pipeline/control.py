@@ -42,11 +42,12 @@ class ControlledUNet:
     ) -> tuple[Tensor]:
         """What the U-Net predicts, (B, C, h, w), as the one part of a tuple."""
         rows, channels = len(inputs), self.controlnet.nets[0].config.in_channels
+        dtype = self.controlnet.dtype
         down, middle = self.controlnet(
-            inputs[:, :channels],
+            inputs[:, :channels].to(dtype),
             timestep,
-            encoder_hidden_states=encoder_hidden_states,
-            controlnet_cond=[picture.expand(rows, -1, -1, -1) for picture in self.pictures],
+            encoder_hidden_states=encoder_hidden_states.to(dtype),
+            controlnet_cond=[p.to(dtype).expand(rows, -1, -1, -1) for p in self.pictures],
             conditioning_scale=list(self.scales),
             return_dict=False,
         )
@@ -55,8 +56,8 @@ class ControlledUNet:
             timestep,
             encoder_hidden_states=encoder_hidden_states,
             cross_attention_kwargs=cross_attention_kwargs,
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=middle,
+            down_block_additional_residuals=[made.to(inputs.dtype) for made in down],
+            mid_block_additional_residual=middle.to(inputs.dtype),
             return_dict=return_dict,
         )
         return prediction

@@ -130,10 +130,14 @@ def predict(
     context: GuidanceContext,
     guidance_scale: float,
 ) -> Tensor:
-    """The U-Net's prediction (B, C, h, w), moved away from the unconditional one, if any."""
+    """The U-Net's prediction (B, C, h, w), moved away from the unconditional one, if any.
+
+    The U-Net is called in the context's dtype; what comes back and is added up has the latents'.
+    """
     doubled = len(context.tokens) == 2 * len(latents)
     inputs = scheduler.scale_model_input(torch.cat([latents] * 2) if doubled else latents, timestep)
-    prediction = call_unet(unet, inputs, timestep, context)
+    told = call_unet(unet, inputs.to(context.tokens.dtype), timestep, context)
+    prediction = told.to(latents.dtype)
     if not doubled:
         return prediction
     without, given = prediction.chunk(2)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
+
+from facestudio.faces.detect import Detector, Face
 
 T = TypeVar("T")
 CAPACITY = 32
@@ -50,6 +53,19 @@ class EmbedCache:
         """Forget everything."""
         with self._lock:
             self._kept.clear()
+
+
+class RememberedFaces:
+    """A detector that looks at each picture once, as long as the cache keeps what it saw."""
+
+    def __init__(self, detector: Detector, cache: EmbedCache) -> None:
+        self._detector, self._cache = detector, cache
+        self.name, self.licence = detector.name, detector.licence
+
+    def detect(self, image: Image.Image) -> list[Face]:
+        """The faces in the picture."""
+        key, look = ("faces", hash_picture(image)), partial(self._detector.detect, image)
+        return list(self._cache.get(key, (self._detector,), look))
 
 
 def hash_picture(picture: Image.Image) -> str:

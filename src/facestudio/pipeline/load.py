@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 
 import facestudio
 from facestudio.codec.kl import KLCodec
+from facestudio.encoders.late import LateEncoder
 from facestudio.errors import BadModel, BadOption, MissingWeights
 from facestudio.faces.detect import Detector, DlibDetector
 from facestudio.faces.embed import IdentityEncoder
@@ -32,6 +33,8 @@ from facestudio.faces.packs import pack_detector
 from facestudio.images import write_bytes
 from facestudio.pipeline.hub import HUB_NAME, fetch_folder
 from facestudio.pipeline.parts import PipelineConfig
+from facestudio.pipeline.precision import at_least_fp32
+from facestudio.pipeline.stream import read_streamed
 from facestudio.settings import from_dict, to_dict
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md", "*.onnx"]
 FOLDERS = {"unet": "unet", "scheduler": "scheduler", "guidance": "guidance", "prior": "prior"}
 TOWERS = {"image_towers": "image_encoder", "text_towers": "text_encoder"}
 OPTIONAL = ("prior", "text_towers")
+STREAMED = ("UNet2DConditionModel", "MappedUNet", "AutoencoderKL", "AdapterGuidance")
+KEEPS_FP32 = ("HybridGuidance", "EmbeddingPrior", "PatchCodec")
 
 
 def find_model(name: str | Path) -> Path:
@@ -67,17 +72,24 @@ def find_model(name: str | Path) -> Path:
 
 
 def load_parts(
-    name: str | Path, dtype: torch.dtype = torch.float32, detector: Detector | None = None
+    name: str | Path,
+    dtype: torch.dtype = torch.float32,
+    detector: Detector | None = None,
+    keep_encoders: bool = True,
 ) -> dict[str, Any]:
     """What `FaceStudioPipeline(**parts)` takes, from a model folder; networks in `dtype`.
 
-    Weights stored as fp16 are brought to `dtype`. Raises MissingWeights, BadModel.
+    keep_encoders: else those of pictures and words are read when needed and let go after.
+
+    Weights stored as fp16 are brought to `dtype`; small parts whose rounding would be seen
+    (`KEEPS_FP32`) have float32 at least. Raises MissingWeights, BadModel.
     """
     folder = find_model(name)
     index = read_index(folder)
     config = _read_config(folder, index)
     parts = {part: load_part(folder, key, index, dtype) for part, key in FOLDERS.items()}
-    parts |= {part: _load_towers(folder, key, index, dtype) for part, key in TOWERS.items()}
+    read = _load_towers if keep_encoders else _find_towers
+    parts |= {part: read(folder, key, index, dtype) for part, key in TOWERS.items()}
     for part, value in parts.items():
         if value is None and part not in OPTIONAL and _is_needed(part, parts["guidance"]):
             raise BadModel(f"{folder / INDEX} names no {part}", file=str(folder / INDEX))
@@ -187,6 +199,9 @@ def load_part(folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype)
     with _saying_which(path):
         if not has_weights:
             return kind.from_pretrained(path, local_files_only=True)
+        dtype = at_least_fp32(dtype) if kind.__name__ in KEEPS_FP32 else dtype
+        if kind.__name__ in STREAMED and (network := read_streamed(kind, path, dtype)):
+            return network
         part, info = kind.from_pretrained(
             path,
             torch_dtype=dtype,
@@ -204,6 +219,14 @@ def _load_towers(folder: Path, key: str, index: dict[str, Any], dtype: torch.dty
     if index.get(key) is None:
         return None
     return _class_named(index[key], folder).load(folder).to(dtype)
+
+
+def _find_towers(
+    folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype
+) -> LateEncoder | None:
+    if index.get(key) is None:
+        return None
+    return LateEncoder(_class_named(index[key], folder), folder, dtype)
 
 
 @contextmanager
@@ -237,7 +260,7 @@ def _save_folder(part: Any, folder: Path, key: str) -> dict[str, list[str]]:
 
 
 def _class_of(part: Any) -> list[str]:
-    kind = type(part)
+    kind = part.kind if isinstance(part, LateEncoder) else type(part)
     module = "diffusers" if kind.__module__.startswith("diffusers.") else kind.__module__
     return [module, kind.__name__]
 

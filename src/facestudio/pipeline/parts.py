@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, Self
 
 import torch
@@ -12,6 +13,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image
 from torch import Generator, Tensor, nn
 
+from facestudio.encoders.late import LateEncoder
 from facestudio.errors import BadModel
 from facestudio.faces.detect import Detector
 from facestudio.faces.embed import IdentityEncoder
@@ -19,6 +21,9 @@ from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import install_region_attention
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.pipeline.embed_cache import EmbedCache, hash_picture
+from facestudio.pipeline.packed import can_pack, pack, share_first, unpack
+from facestudio.pipeline.packed_layers import Packed
+from facestudio.pipeline.precision import at_least_fp32
 from facestudio.pipeline.request import Limits
 from facestudio.pipeline.scene import to_pixels
 from facestudio.pipeline.speed import EXACT, SpeedSettings
@@ -130,8 +135,9 @@ class Parts:
 
     @property
     def like(self) -> Tensor:
-        """A weight of the guidance: embeddings and latents have its device and dtype."""
-        return next(self.guidance.parameters())
+        """What embeddings and latents are like: the model's device, float32 at least."""
+        weight = next(self.guidance.parameters())
+        return torch.empty(0, dtype=at_least_fp32(self.unet.dtype), device=weight.device)
 
     @property
     def limits(self) -> Limits:
@@ -159,7 +165,15 @@ class Parts:
         towers, like = self.image_towers, self.like
         assert towers is not None
         key = ("style", hash_picture(style), like.dtype, like.device)
-        return self.embed_cache.get(key, (towers,), lambda: towers(to_pixels(style).to(like)))
+        make = partial(_embed_picture, towers, style, like)
+        return self.embed_cache.get(key, (towers,), make)
+
+    def word_tokens(self, texts: Sequence[str]) -> Tensor:
+        """The text encoder's output for texts, kept for the next call."""
+        towers, like = self.text_towers, self.like
+        assert towers is not None
+        key = ("words", tuple(texts), like.dtype, like.device)
+        return self.embed_cache.get(key, (towers,), lambda: towers(texts).to(like))
 
     def networks(self) -> dict[str, nn.Module]:
         """The parts that are torch modules, by their names."""
@@ -167,9 +181,39 @@ class Parts:
 
     def to(self, *where: Any) -> Self:
         """The same pipeline with its networks moved to a device, a dtype, or both."""
+        packed = self.packed
+        self.unpack()
         for network in self.networks().values():
             network.to(*where)
+        towers: Sequence[Any] = (self.image_towers, self.text_towers)
+        for late in towers:
+            if isinstance(late, LateEncoder):
+                late.to(*where)
+        return self.pack() if packed else self
+
+    @property
+    def packed(self) -> bool:
+        """Whether the large networks are laid out for this processor (`packed.py`)."""
+        return any(isinstance(layer, Packed) for layer in self.unet.modules())
+
+    def pack(self) -> Self:
+        """Lay the large networks out for this processor, where that pays; they draw the same."""
+        for network in (self.unet, self.codec):
+            if isinstance(network, nn.Module) and can_pack(network):
+                pack(network)
+        share_first(self.unet)
         return self
+
+    def unpack(self) -> Self:
+        """Have the layers as diffusers makes them, to change or to train their weights."""
+        for network in (self.unet, self.codec):
+            if isinstance(network, nn.Module):
+                unpack(network)
+        return self
+
+
+def _embed_picture(towers: ImageEncoder, picture: Image.Image, like: Tensor) -> Tensor:
+    return towers(to_pixels(picture).to(like)).to(like)
 
 
 def check_fit(parts: Parts) -> None:

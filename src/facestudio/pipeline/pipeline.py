@@ -36,6 +36,7 @@ from facestudio.pipeline.likeness import measure_likeness
 from facestudio.pipeline.load import load_parts, save_parts
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.parts import Parts
+from facestudio.pipeline.precision import choose_device, read_dtype
 from facestudio.pipeline.request import (
     Callback,
     Request,
@@ -67,16 +68,24 @@ class FaceStudioPipeline(Parts):
         cls,
         name: str | Path,
         *,
-        torch_dtype: torch.dtype = torch.float32,
+        torch_dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+        keep_encoders: bool = True,
         detector: Detector | None = None,
     ) -> Self:
         """The pipeline in a model folder, of a shipped model ("mini") or of a hub's.
 
-        A hub is asked only for what is not on this machine. torch_dtype: of the networks, whatever
-        the stored weights have. detector: finds faces in place of dlib's.
-        Raises MissingWeights, BadModel.
+        A hub is asked only for what is not on this machine. torch_dtype, device: of the networks,
+        whatever the stored weights have; by default the best here (`precision.py`), a graphics card
+        before the processor. On a processor, bf16 networks are packed (`packed.py`): call
+        `unpack()` before you change their weights. detector: finds faces in place of dlib's.
+        keep_encoders: False for little memory; see docs/speed.md.
+        Raises MissingWeights, BadModel, BadOption.
         """
-        return cls(**load_parts(name, torch_dtype, detector))
+        place = choose_device() if device is None else torch.device(device)
+        dtype = read_dtype(torch_dtype, place)
+        pipe = cls(**load_parts(name, dtype, detector, keep_encoders))
+        return pipe.pack() if place.type == "cpu" else pipe.to(place)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a model folder that `from_pretrained` reads; `half` stores weights as fp16."""
@@ -153,7 +162,7 @@ class FaceStudioPipeline(Parts):
         picture and its weight for each network in `pipe.controlnet`.
         callback_on_step_end(pipe, step, timestep, {"latents": …}) may give back {"latents": …}
         to go on with.
-        speed: "exact", "fast" or SpeedSettings; by default the model's own, most often exact.
+        speed: "exact", "balanced", "fast" or SpeedSettings; by default the model's, often exact.
         Raises OptionError, PictureError, ModelError, OutOfMemory, before any work where possible.
         """
         controls, scales = list_controls(control_image, controlnet_conditioning_scale)
@@ -213,7 +222,8 @@ class FaceStudioPipeline(Parts):
         speed = read_speed(request.speed)
         reusing = reuse(self.unet, speed, len(start.timesteps))
         unet = add_control(reusing, self.controlnet, request, self.like)
-        return denoise(unet, start, guidance, scale, generators, hold, on_step_end, speed)
+        told = guidance.to(self.unet.dtype)
+        return denoise(unet, start, told, scale, generators, hold, on_step_end, speed)
 
     def _encode_canvas(self, request: Request, scene: Scene) -> Tensor | None:
         """Latents (1, C, h, w) of the picture to start from or hold on to, if there is a use."""

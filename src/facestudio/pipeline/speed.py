@@ -54,8 +54,9 @@ class SpeedSettings:
 
 
 EXACT = SpeedSettings()
+BALANCED = SpeedSettings(guidance_to=0.8, gate=0.6)
 FAST = SpeedSettings(guidance_to=0.8, deep_every=2, outer_layers=2, gate=0.6)
-SPEEDS = {"exact": EXACT, "fast": FAST}
+SPEEDS = {"exact": EXACT, "balanced": BALANCED, "fast": FAST}
 
 
 def read_speed(given: Any) -> SpeedSettings:

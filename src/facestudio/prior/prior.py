@@ -116,7 +116,7 @@ class EmbeddingPrior(ModelMixin, ConfigMixin):
         self._check(text, self.text_dim, "text")
         if not 1 <= steps <= TRAIN_STEPS:
             raise BadOption(f"prior steps must be 1 to {TRAIN_STEPS}, found {steps}")
-        scheduler = _make_scheduler()
+        scheduler, text = _make_scheduler(), text.to(self.dtype)
         scheduler.set_timesteps(steps, device=text.device)
         x = randn_tensor((len(text), self.style_dim), generator, text.device, text.dtype)
         for time in scheduler.timesteps:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from facestudio.errors import BadOption, PictureError
 from facestudio.evaluation.judges import OWN, Judges, Vectors, load_judges
@@ -66,7 +67,7 @@ def make_table(
     """
     check_table_settings(settings)
     open_folder(settings.out)
-    pipe = pipe or FaceStudioPipeline.from_pretrained(settings.model)
+    pipe = pipe or FaceStudioPipeline.from_pretrained(settings.model, torch_dtype=torch.float32)
     check_base(pipe)
     judges = load_judges(settings.judging("report"), pipe)
     tuning, reporting = (gather(settings, judges, pipe, half) for half in ("tune", "report"))
