@@ -1,8 +1,9 @@
 """The whole corpus of hostile pictures through the loader: what came of each, and the memory.
 
-    python -m benchmarks.hostile_pictures [--number 1000] [--write FOLDER]
+    python -m benchmarks.hostile_pictures [--page] [--number 1000] [--write FOLDER]
 
-from the root of the checkout. `--write` keeps the files, to be sent to a page or a server.
+from the root of the checkout. `--page` gives each to every field of the page that takes pictures,
+as an upload. `--write` keeps the files, to be sent to a page or a server.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import resource
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from facestudio.errors import PictureError
@@ -26,6 +28,7 @@ def main() -> None:
     """Read all of them, write, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--number", type=int, default=1000)
+    parser.add_argument("--page", action="store_true")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/hostile_pictures.json"))
     words = parser.parse_args()
@@ -33,7 +36,11 @@ def main() -> None:
     corpus = list(make_hostile_pictures(words.number))
     if words.write is not None:
         write_all(corpus, words.write)
-    result = judge_loader(corpus)
+    if words.page:
+        with TemporaryDirectory() as folder:
+            result = judge(corpus, give_to_page(Path(folder)))
+    else:
+        result = judge(corpus, read)
     words.out.parent.mkdir(parents=True, exist_ok=True)
     words.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(json.dumps(result, indent=1))
@@ -46,8 +53,8 @@ def write_all(corpus: Iterable[HostilePicture], folder: Path) -> None:
         (folder / f"{number:04}-{Path(hostile.name).name}").write_bytes(hostile.data)
 
 
-def judge_loader(corpus: list[HostilePicture]) -> dict[str, Any]:
-    """How many became pictures and which errors; growth is of a second reading over the first."""
+def judge(corpus: list[HostilePicture], read: Callable[[HostilePicture], str]) -> dict[str, Any]:
+    """How many became what; growth of memory is of a second reading over the first."""
     answers: Counter[str] = Counter()
     slowest = (0.0, "")
     start_mb = memory_mb()
@@ -76,6 +83,40 @@ def read(hostile: HostilePicture) -> str:
     except Exception as problem:  # counted, to be looked at
         return f"crash: {type(problem).__name__}"
     return "picture"
+
+
+def give_to_page(folder: Path) -> Callable[[HostilePicture], str]:
+    """What uploads a picture to the fields of the page over mini, and says what each shows."""
+    from facestudio import FaceStudioPipeline
+    from facestudio.web.giving import Giving
+    from facestudio.web.people import People
+    from facestudio.web.session import YOU, Session
+    from facestudio.web.studio import Studio
+
+    pipe = FaceStudioPipeline.from_pretrained("mini")
+    giving, people, session = Giving(pipe, folder), People(Studio(pipe)), Session()
+    fields = {
+        "photo-you": lambda path: giving.take_photo(session, YOU, path),
+        "style": lambda path: giving.take_style(session, path),
+        "start": lambda path: giving.take_start(session, path),
+        "scene": lambda path: people.take_scene(session, path, folder, []),
+    }
+
+    def give(hostile: HostilePicture) -> str:
+        path = folder / Path(hostile.name).name
+        answers = []
+        for field, take in fields.items():
+            path.write_bytes(hostile.data)
+            try:
+                told = take(str(path))[f"problem:{field}"]
+            except Exception as problem:  # counted, to be looked at
+                return f"crash: {type(problem).__name__}"
+            answers.append(f"{field}: {'problem in words' if told else 'shown'}")
+        if any(folder.iterdir()):
+            return "left on disk"
+        return ", ".join(answers)
+
+    return give
 
 
 def memory_mb() -> float:

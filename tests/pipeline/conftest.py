@@ -96,8 +96,7 @@ def encoder(tmp_path_factory) -> NetworkEncoder:
     return NetworkEncoder(folder)
 
 
-@pytest.fixture
-def pipe(encoder) -> FaceStudioPipeline:
+def make_pipe(encoder: NetworkEncoder) -> FaceStudioPipeline:
     unet = make_unet()
     towers = ImageTowers.from_config([VIT | {"heads": 2, "patch": 8}])
     pipe = FaceStudioPipeline(
@@ -114,6 +113,11 @@ def pipe(encoder) -> FaceStudioPipeline:
     )
     torch.nn.init.normal_(pipe.guidance.join.weight)  # so that guidance is plain to see
     return pipe
+
+
+@pytest.fixture
+def pipe(encoder) -> FaceStudioPipeline:
+    return make_pipe(encoder)
 
 
 def make_identity(encoder: NetworkEncoder, seed: int) -> Identity:

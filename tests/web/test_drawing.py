@@ -27,7 +27,7 @@ def problems(view):
 def test_portraits_appear_one_by_one(portrait, ready):
     views = list(portrait.make(ready, TWO))
     cards = [view["cards:portrait"] for view in views if "cards:portrait" in view]
-    assert [html.count("<li>") for html in cards] == [1, 2]
+    assert [html.count("<li>") for html in cards] == [0, 1, 2]
     assert any("<progress" in view.get("progress:portrait", "") for view in views)
     assert views[-1]["running:portrait"] is False
     assert "ready" in views[-1]["progress:portrait"]
@@ -108,7 +108,7 @@ def test_old_problems_go_when_it_is_tried_again(portrait, ready):
 def test_cancel_keeps_what_is_finished(portrait, ready):
     views = portrait.make(ready, Wishes(count=8, steps=2))
     for view in views:
-        if "cards:portrait" in view:
+        if "<li>" in view.get("cards:portrait", ""):
             break
     cancelled = portrait.cancel(ready)
     assert cancelled["running:portrait"] is False

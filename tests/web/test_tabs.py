@@ -135,7 +135,10 @@ def test_a_scene_gives_a_place_for_each_face(studio, ready, upload, uploads, sce
     view = people.take_scene(ready, upload(scene), uploads, [NOBODY, NOBODY, "Your photo"])
     assert view["count:places"] == 3
     assert "with a face: 3" in view["scene"]
-    assert people.drop_scene(ready, [])["count:places"] == 2
+    assert "Side by side" in view["scene-upload"]
+    dropped = people.drop_scene(ready, [])
+    assert dropped["count:places"] == 2
+    assert "Side by side" not in dropped["scene-upload"]
 
 
 @pytest.mark.parametrize("content", [b"words", Image.new("RGB", (200, 100), "teal")])

@@ -51,7 +51,7 @@ class Board:
 
         value: what stands on it, or what makes that anew for whoever opens the page.
         """
-        script = read_asset("field.js")
+        script = read_asset("focus.js") + read_asset("field.js")
         self.places[name] = gr.HTML(value, js_on_load=script, max_mb=MAX_UPLOAD_MB, **PLAIN)
         return self.places[name]
 
@@ -76,11 +76,11 @@ class Board:
         self.on(place.pick, pick, who)
         self.on(place.refuse, refuse)
 
-    def cards(self, tab: str) -> gr.HTML:
-        """A place for results, with the events more and restyle."""
+    def cards(self, tab: str, empty: str) -> gr.HTML:
+        """A place for results, with the events more and restyle; at first `empty` stands there."""
         name = f"cards:{tab}"
-        script = read_asset("results.js")
-        self.places[name] = gr.HTML("", elem_classes="slot", js_on_load=script, **PLAIN)
+        script = read_asset("focus.js") + read_asset("results.js")
+        self.places[name] = gr.HTML(empty, elem_classes="slot", js_on_load=script, **PLAIN)
         return self.places[name]
 
     def on(

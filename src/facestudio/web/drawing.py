@@ -77,7 +77,9 @@ class Tab:
     def _follow(self, session: Session, plans: Sequence[Plan], show: Show) -> Iterator[View]:
         progress, running = f"progress:{self.name}", f"running:{self.name}"
         drawing = session.drawing = self.studio.start(plans)
-        yield {running: True, progress: show_progress(Progress(0, len(plans), 0.0))}
+        older = show_cards(session.results.get(self.name, []))
+        begun = show_progress(Progress(0, len(plans), 0.0))
+        yield {running: True, progress: begun, f"cards:{self.name}": older}
         done: list[Variant] = []
         try:
             for event in drawing:

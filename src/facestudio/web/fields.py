@@ -174,6 +174,14 @@ def show_scene(
     return f'<div class="scene" role="img" aria-label="{label}">{background}{places}</div>'
 
 
+def show_scene_upload(*, given: bool) -> str:
+    """A place to choose the scene; with one `given`, also a button that drops it."""
+    if not given:
+        return upload_label("scene", "A picture with several people", small=True)
+    drop = '<button type="button" class="plain" data-pick="none">Side by side, without it</button>'
+    return upload_label("scene", "Another picture with people", small=True) + drop
+
+
 def _scene_place(number: int, box: Box, face: Image.Image | None) -> str:
     x0, y0, x1, y1 = (100 * edge for edge in box)
     style = f"left:{x0:.2f}%;top:{y0:.2f}%;width:{x1 - x0:.2f}%;height:{y1 - y0:.2f}%"

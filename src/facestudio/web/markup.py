@@ -9,6 +9,10 @@ from html import escape
 from PIL import Image
 
 SHOWN_PX = 640
+DROP_ICON = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><rect x="3" y="4" width="18" height="16" rx="3"/>'
+    '<circle cx="12" cy="10.5" r="2.7"/><path d="M6.5 20c.6-3.4 2.7-5 5.5-5s4.9 1.6 5.5 5"/></svg>'
+)
 
 __all__ = [
     "SHOWN_PX",
@@ -54,9 +58,10 @@ def warning(words: str) -> str:
 def upload_label(field: str, words: str, *, small: bool = False) -> str:
     """A place to choose a picture file, or to drop one on; `field` tells it from others."""
     hint = "" if small else "<small>or drop it here</small>"
+    icon = "" if small else DROP_ICON
     look = "drop small" if small else "drop"
     return (
         f'<label class="{look}">'
         f'<input type="file" accept="image/*" id="file-{field}" class="unseen">'
-        f"<span>{escape(words)}</span>{hint}</label>"
+        f"{icon}<span>{escape(words)}</span>{hint}</label>"
     )

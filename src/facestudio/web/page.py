@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from facestudio.web.board import PLAIN, Board
+from facestudio.web.board import PLAIN, Board, read_asset
 from facestudio.web.fields import show_styles
 from facestudio.web.giving import Giving, View
 from facestudio.web.panels import Panels, lay_step
@@ -22,8 +22,8 @@ from facestudio.web.wishes import MAX_VARIANTS, MAX_WORDS
 if TYPE_CHECKING:
     from facestudio.identities.store import IdentityStore
 
-HEAD = """<header class="head"><h1>FaceStudio</h1>
-<p>Portraits from one photo. Nothing leaves this machine.</p></header>"""
+HEAD = f"""<header class="masthead">{read_asset("icon.svg")}<div><h1>FaceStudio</h1>
+<p>Portraits of a person from one photo. They are drawn on this machine.</p></div></header>"""
 FOOT = '<p class="foot">A made picture is no photograph: say so where you show it.</p>'
 CONSENT = "I am the person in each photo I use here, or that person agrees."
 
@@ -106,7 +106,7 @@ def _lay_words(board: Board, studio: Studio) -> list[Any]:
             100,
             50,
             step=5,
-            label="From words alone (0) to style picture alone (100)",
+            label="Words or style picture",
             info="Counts where both are given.",
             elem_id="dial",
         )

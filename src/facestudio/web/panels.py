@@ -20,15 +20,24 @@ from facestudio.web.wishes import Wishes
 Make = Callable[..., Iterator[View]]
 
 CHOICES_SHOWN = [NOBODY, *CHOICES]
+FIRST_HELP = "Choose a photo, tick the box under it, press the button. Portraits appear here."
+MIXING_HELP = "One face out of two: the person of step 1 and another."
 PLACES_HELP = (
     "A picture with several people says where they stand; without one, two stand side by side."
 )
+START_HELP = "A picture that is drawn again with the face of step 1."
+COMPARE_HELP = "One seed under several settings, as a table of 20 pictures at most."
 
 
 def lay_step(number: int, words: str) -> None:
     """The heading of a step."""
     heading = f'<h2 class="step"><b aria-hidden="true">{number}</b>{escape(words)}</h2>'
     gr.HTML(heading, **PLAIN)
+
+
+def lay_help(words: str) -> None:
+    """What a tab is for."""
+    gr.HTML(f'<p class="help">{escape(words)}</p>', **PLAIN)
 
 
 class Panels:
@@ -63,7 +72,7 @@ class Panels:
     ) -> None:
         """The button that draws, the one that cancels, and what comes of it."""
         board, name = self.board, tab.name
-        with gr.Row():
+        with gr.Row(equal_height=True):
             button = gr.Button(label, variant="primary", elem_id=f"make-{name}", scale=2)
             for extra in extras:
                 extra.render()
@@ -71,7 +80,8 @@ class Panels:
         board.cancels[name] = cancel
         board.problem(f"make-{name}")
         board.slot(f"progress:{name}")
-        cards = board.cards(name)
+        empty = f'<p class="empty">{FIRST_HELP}</p>' if isinstance(tab, Portrait) else ""
+        cards = board.cards(name, empty)
         board.on(button.click, _with_wishes(make, len(self.wishes)), [*self.wishes, *inputs])
         focus = f"() => document.querySelector('#make-{name}')?.focus()"
         board.on(cancel.click, lambda session, said: tab.cancel(session), then_js=focus)
@@ -88,37 +98,37 @@ class Panels:
         self.board.on(cards.restyle, restyle)
 
     def _lay_mixing(self, tab: Mixing) -> None:
+        lay_help(MIXING_HELP)
         self.board.photo("other", self.giving, self.people)
         share = gr.Slider(
             0, 100, 50, step=5, label="How much of the other person, in per cent", elem_id="share"
         )
-        strip = gr.Button("Strip from one to the other", render=False, elem_id="strip")
+        strip = gr.Button("Strip from one to the other", render=False, elem_id="strip", scale=2)
         self._lay_make(tab, tab.make, "Make the mix", [share], strip)
         self.board.on(strip.click, _with_wishes(tab.strip, len(self.wishes)), self.wishes)
 
     def _lay_people(self) -> None:
         board, people = self.board, self.people
-        gr.HTML(f'<p class="help">{PLACES_HELP}</p>', **PLAIN)
+        lay_help(PLACES_HELP)
         who = board.rows.setdefault("places", [])
         names = [CHOICES_SHOWN[min(i + 1, 2)] if i < 2 else NOBODY for i in range(MAX_PLACES)]
         first = people.preview(Session(), names)
         board.slot("scene", first["scene"])
         upload = board.field("scene-upload", first["scene-upload"])
         board.problem("scene")
-        side = gr.Button("Side by side, without a picture", size="sm")
         with gr.Row():
             who.extend(_lay_place(i, name, first["count:places"]) for i, name in enumerate(names))
         board.problem("places")
         self._lay_others()
         self._lay_make(people, _make_people(people), "Make the picture", who)
-        self._wire_people(upload, side, who)
+        self._wire_people(upload, who)
 
     def _lay_others(self) -> None:
         for number, name in enumerate(OTHERS):
             with gr.Accordion(f"Person {number + 2}", open=number == 0):
                 self.board.photo(name, self.giving, self.people)
 
-    def _wire_people(self, upload: gr.HTML, side: gr.Button, who: Sequence[gr.Dropdown]) -> None:
+    def _wire_people(self, upload: gr.HTML, who: Sequence[gr.Dropdown]) -> None:
         board, people = self.board, self.people
 
         def take(session: Session, said: View, *chosen: str) -> View:
@@ -132,12 +142,13 @@ class Panels:
 
         board.on(upload.upload, take, who)
         board.on(upload.refuse, refuse)
-        board.on(side.click, lambda session, said, *c: people.drop_scene(session, c), who)
+        board.on(upload.pick, lambda session, said, *c: people.drop_scene(session, c), who)
         for choice in who:
             board.on(choice.input, preview, who)
 
     def _lay_start(self, tab: Start) -> None:
         board, giving = self.board, self.giving
+        lay_help(START_HELP)
         start = board.field("start", show_start(None))
         board.problem("start")
         strength = gr.Slider(
@@ -157,6 +168,7 @@ class Panels:
 
     def _lay_compare(self, tab: Compare) -> None:
         board, limits = self.board, self.studio.pipe.limits
+        lay_help(COMPARE_HELP)
         alphas = gr.Textbox(
             "0, 0.5, 1", label="From words (0) to style picture (1)", elem_id="alphas",
             info="Counts where both are given.",

@@ -9,9 +9,9 @@ from facestudio.errors import BadRegion, FaceStudioError
 from facestudio.faces.detect import find_faces
 from facestudio.faces.regions import find_regions
 from facestudio.web.drawing import Tab
-from facestudio.web.fields import show_scene
+from facestudio.web.fields import show_scene, show_scene_upload
 from facestudio.web.giving import View
-from facestudio.web.markup import problem, upload_label
+from facestudio.web.markup import problem
 from facestudio.web.photos import read_upload
 from facestudio.web.problems import FieldProblem, in_words
 from facestudio.web.session import YOU, Session
@@ -60,10 +60,9 @@ class People(Tab):
         places = self.places(session)
         photos = [session.photos.get(field or "") for field in _fields(chosen)[: len(places)]]
         faces = {i: photo.crop(FACE_PX) for i, photo in enumerate(photos) if photo is not None}
-        words = "Another picture with people" if session.scene else "A picture with several people"
         return {
             "scene": show_scene(session.scene, places, faces),
-            "scene-upload": upload_label("scene", words, small=True),
+            "scene-upload": show_scene_upload(given=session.scene is not None),
             "problem:places": "",
             "count:places": len(places),
         }

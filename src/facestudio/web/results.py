@@ -83,7 +83,7 @@ def _cell(found: tuple[int, Variant] | None) -> str:
     index, variant = found
     if variant.withheld:
         return f"<td>{_withheld(variant)}</td>"
-    return f"<td>{_figure(index, variant)}{_facts(variant)}{_download(variant)}</td>"
+    return f"<td>{_figure(index, variant)}{_facts(variant)}{_download(index, variant)}</td>"
 
 
 def _card(index: int, variant: Variant) -> str:
@@ -92,7 +92,7 @@ def _card(index: int, variant: Variant) -> str:
     more = _button("more", index, "More like this") + _button("style", index, "Use as style")
     return (
         f"<li>{_figure(index, variant)}{_facts(variant)}"
-        f'<div class="actions">{_download(variant)}{more}</div></li>'
+        f'<div class="actions">{_download(index, variant)}{more}</div></li>'
     )
 
 
@@ -116,9 +116,10 @@ def _seed(variant: Variant) -> str:
     return f'<span>Seed <span class="seed">{variant.plan.seed}</span></span>'
 
 
-def _download(variant: Variant) -> str:
+def _download(index: int, variant: Variant) -> str:
     label = f"Download, seed {variant.plan.seed}"
-    return f'<button type="button" data-save aria-label="{label}">Download</button>'
+    facts = f'data-save data-index="{index}" aria-label="{label}"'
+    return f'<button type="button" {facts}>Download</button>'
 
 
 def _button(act: str, index: int, words: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -71,12 +72,9 @@ def _build(pipe: FaceStudioPipeline, folder: Path, store: IdentityStore | None) 
 
 
 def _launch(blocks: Any, host: str, port: int | None, password: str | None, browser: bool) -> str:
-    import gradio as gr
-
     from facestudio.web.board import read_asset
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
-    fonts = ["system-ui", "sans-serif"]  # the machine's own: none is fetched
     try:
         _, address, _ = blocks.launch(
             server_name=host,
@@ -93,13 +91,31 @@ def _launch(blocks: Any, host: str, port: int | None, password: str | None, brow
             pwa=False,
             enable_monitoring=False,
             mcp_server=False,
-            theme=gr.themes.Base(
-                primary_hue="indigo", neutral_hue="slate", radius_size="lg",
-                font=fonts, font_mono=["ui-monospace", "monospace"],
-            ),
+            theme=_make_theme(),
             css=read_asset("page.css"),
+            favicon_path=str(resources.files("facestudio.web") / "assets" / "icon.svg"),
         )  # fmt: skip
     except OSError as problem:
         hint = "give another --port, or leave it out for a free one"
         raise BadOption(f"port {port} cannot be used: {problem}", hint=hint) from problem
     return str(address)
+
+
+def _make_theme() -> Any:
+    """Indigo on slate, dark enough everywhere to be read; the machine's own fonts."""
+    import gradio as gr
+
+    theme = gr.themes.Base(
+        primary_hue="indigo", neutral_hue="slate", radius_size="lg",
+        font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"],
+    )  # fmt: skip
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
+        block_label_text_color="*neutral_600",
+        block_title_text_color="*neutral_700",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+    )
