@@ -1,16 +1,21 @@
-"""Samples a second in training: from prepared shards, against all encoded on the fly.
+"""Samples a second in training: from prepared shards, against a loop as the peers publish it.
 
-    python benchmarks/training.py [--shapes mini full] [--rounds 3] [--batch-mini 32]
+    python benchmarks/training.py [--shapes mini full] [--rounds 3] [--precision bf16]
 
-Both loops train the same U-Net by the same optimizer and loss, step about in one run; they differ
-in where a batch comes from. On the fly, as the peers' published loops do it, every picture is
-decoded, its face found and embedded, its face hidden for the towers, and the codec run. Each figure
-is the median over the rounds; `share` says where the time of the on-the-fly loop goes, and
-`ratio_faces_known` is the ratio had the faces been found before.
+Both train the same weights of the same U-Net by AdamW on the same loss, with the same batch and
+precision, step about in one run. The peers' loop is that of IP-Adapter's tutorial_train.py and
+diffusers' examples: frozen encoders in the loop's precision, everything encoded at every step, the
+U-Net under autocast, then backward and step; neither average nor clipping, which ours has. Every
+picture is decoded, its face found and embedded, its face hidden for the towers, and the codec run;
+where the identity comes of another photo (`same_photo`), that one is read as well.
 
-Mini trains all its weights, the full shape its adapter, as the peers do, in fp32 and without
-gradient checkpointing. Mini's parts are the shipped model's, the full shape's random. The pictures
-are cuts of one public-domain photo, as large as the shape draws them.
+Each figure is the median over the rounds. `ratio`: theirs to ours. `ratio_encoders_alone`: were
+their step as fast as ours. `ratio_faces_known`: had the faces been found before. `share` says where
+the time of their step goes.
+
+Mini trains all its weights, the full shape its adapter, as the peers do, without gradient
+checkpointing. Mini's parts are the shipped model's, the full shape's random. The pictures are cuts
+of one public-domain photo, as large as the shape draws them.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from skimage.data import astronaut
-from torch import Tensor, nn
+from torch import Tensor
 
 from facestudio.codec.kl import KLCodec
 from facestudio.codec.patch import PatchCodec
@@ -44,7 +49,7 @@ from facestudio.data.shards import ARRAYS, Sample, write_json, write_shard
 from facestudio.encoders.image_towers import ImageTowers
 from facestudio.encoders.presets import PAPER_IMAGE_TOWERS
 from facestudio.errors import NoFace
-from facestudio.faces.align import align_face, hide_face
+from facestudio.faces.align import align_face, hide_face, portrait_eyes
 from facestudio.faces.detect import DlibDetector, find_face
 from facestudio.faces.embed import DlibEncoder, IdentityEncoder
 from facestudio.faces.load import load_identity_encoder
@@ -60,6 +65,7 @@ from facestudio.training.trainable import choose_trainable
 from facestudio.training.unet import Settings, UNetTask
 
 PICTURES = 64  # of the made set
+ENCODING = ("decode", "find faces", "embed faces", "towers", "codec")
 DETECT_PX = 320  # the longer side at which a training picture is searched, as mini's config has it
 
 
@@ -72,6 +78,14 @@ class Encoders:
     towers: ImageTowers
     detector: DlibDetector = field(default_factory=lambda: DlibDetector(((DETECT_PX, 0.0),)))
 
+    def in_precision(self, precision: str) -> Encoders:
+        """The same, with the networks' weights as a loop in that precision holds them."""
+        if precision == "bf16":
+            self.towers.bfloat16()
+            if isinstance(self.codec, KLCodec):
+                self.codec.bfloat16()
+        return self
+
 
 @dataclass
 class Shape:
@@ -83,56 +97,71 @@ class Shape:
     loop: LoopSettings
 
 
-class OnTheFly:
-    """The task's batches made from pictures at every step; the rest is the task's own."""
+class PeersLoop:
+    """A step as published: encode pictures, predict under autocast, go back, step."""
 
     def __init__(self, shape: Shape) -> None:
         self.task, self.encoders, self.pictures = shape.task, shape.encoders, shape.pictures
-        self.model = self.task.model
+        self.loop, self.model = shape.loop, self.task.model
+        self.autocast = torch.autocast("cpu", torch.bfloat16, shape.loop.precision == "bf16")
+        trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=shape.loop.lr, weight_decay=0.01)
         self.seconds: dict[str, float] = defaultdict(float)
+
+    def advance(self, step: int) -> None:
+        """Take one step."""
+        batch = self.batch(np.random.default_rng(step), self.loop.batch)
+        with self.timed("forward"), self.autocast:
+            loss, _ = self.task.loss(self.model, batch)
+        with self.timed("backward"):
+            loss.backward()
+        with self.timed("optimizer"):
+            self.optimizer.step()
+            self.optimizer.zero_grad()
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """The prepared batch with its latents and vectors computed anew."""
         batch = self.task.batch(rng, size)
         chosen = rng.integers(0, len(self.pictures), len(batch["latents"]))
-        return batch | self.encode([self.pictures[i] for i in chosen])
+        others = np.flatnonzero(rng.random(len(chosen)) >= self.task.settings.same_photo)
+        return batch | self.encode(
+            [self.pictures[i] for i in chosen],
+            {int(i): self.pictures[-1 - chosen[i]] for i in others},
+        )
 
     @torch.no_grad()
-    def encode(self, pictures: list[bytes]) -> dict[str, Tensor]:
-        """Latents, identity and style of encoded pictures, each stage timed."""
+    def encode(self, targets: list[bytes], others: Mapping[int, bytes]) -> dict[str, Tensor]:
+        """Latents and style of the targets, identities of their faces; each stage timed.
+
+        others: by their number in the batch, the photos that give the identity instead.
+        """
         with self.timed("decode"):
-            images = [decode_picture(picture, "a picture") for picture in pictures]
+            images = [decode_picture(p, "a picture") for p in [*targets, *others.values()]]
         with self.timed("find faces"):
             eyes = [self.find(image) for image in images]
+        shown = len(targets)
+        faces = list(range(shown))  # which picture gives each sample's identity
+        for place, i in enumerate(others):
+            faces[i] = shown + place
         with self.timed("embed faces"):
-            crops = [align_face(i, e) for i, e in zip(images, eyes, strict=True)]
-            identity = torch.from_numpy(self.encoders.identity.embed(np.stack(crops)))
+            crops = np.stack([align_face(images[i], eyes[i]) for i in faces])
+            identity = torch.from_numpy(self.encoders.identity.embed(crops))
         with self.timed("towers"):
-            hidden = [hide_face(i, e, 1.0) for i, e in zip(images, eyes, strict=True)]
-            style = self.encoders.towers(to_pixels(hidden))
+            seen = zip(images[:shown], eyes[:shown], strict=True)
+            style = self.encoders.towers(to_pixels([hide_face(i, e, 1.0) for i, e in seen])).float()
         with self.timed("codec"):
-            latents = self.encoders.codec.encode(to_pixels(images))
-        return {"latents": latents, "identity": identity[:, None], "style": style[:, None]}
+            mapped = self.model.mapper is not None
+            latents = self.encoders.codec.encode(to_pixels(images if mapped else images[:shown]))
+        made = {"latents": latents[:shown], "identity": identity[:, None], "style": style[:, None]}
+        return made | ({"faces": latents[faces]} if mapped else {})
 
     def find(self, image: Image.Image) -> np.ndarray:
         """The eyes of the largest face; where dlib sees none, where a portrait has them."""
         try:
             found = find_face(image, self.encoders.detector, largest=True, retry=False)
         except NoFace:
-            return np.array([[0.375, 0.475], [0.625, 0.475]]) * image.width
+            return portrait_eyes(image.width)
         return np.asarray(found.eyes)
-
-    def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, float]]:
-        """The task's."""
-        return self.task.loss(model, batch)
-
-    def samples(self, model: nn.Module) -> None:
-        """Nothing is drawn."""
-
-    def export(self, model: nn.Module, folder: Path) -> None:
-        """Nothing is kept."""
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -163,6 +192,7 @@ def read_words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", nargs="+", choices=["mini", "full"], default=["mini", "full"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", choices=["no", "bf16"], default="bf16")
     parser.add_argument("--batch-mini", type=int, default=32)
     parser.add_argument("--batch-full", type=int, default=2)
     parser.add_argument("--latents-full", type=int, default=64, help="positions a side")
@@ -177,39 +207,44 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "amx": torch.cpu._is_amx_tile_supported(),
     }
 
 
 def measure(shape: Shape, rounds: int) -> dict[str, Any]:
     """Samples a second of both loops, step about on the same model, after a step of warming."""
-    trainer = Trainer(shape.task, shape.loop, {})
-    fly = OnTheFly(shape)
+    trainer, peers = Trainer(shape.task, shape.loop, {}), PeersLoop(shape)
     seconds: dict[str, list[float]] = {"prepared": [], "on_the_fly": []}
     stages: list[dict[str, float]] = []
     for turn in range(rounds + 1):
-        for name, task in (("prepared", shape.task), ("on_the_fly", fly)):
-            trainer.task = task
-            fly.seconds.clear()
-            started = time.perf_counter()
-            trainer.advance()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
+        peers.seconds.clear()
+        started = time.perf_counter()
+        trainer.advance()
+        between = time.perf_counter()
+        peers.advance(turn)
+        ended = time.perf_counter()
         if turn:
-            stages.append(dict(fly.seconds))
-    return summarise(shape.loop.batch, seconds, stages)
+            seconds["prepared"].append(between - started)
+            seconds["on_the_fly"].append(ended - between)
+            stages.append(dict(peers.seconds))
+    return summarise(shape, seconds, stages)
 
 
 def summarise(
-    batch: int, seconds: dict[str, list[float]], stages: list[dict[str, float]]
+    shape: Shape, seconds: dict[str, list[float]], stages: list[dict[str, float]]
 ) -> dict[str, Any]:
     """Medians, their ratio, and where the on-the-fly loop's time goes."""
+    batch = shape.loop.batch
     prepared, fly = (statistics.median(seconds[name]) for name in ("prepared", "on_the_fly"))
     spent = {name: statistics.median(s[name] for s in stages) for name in stages[0]}
     return {
         "batch": batch,
+        "precision": shape.loop.precision,
         "prepared_samples_per_second": batch / prepared,
         "on_the_fly_samples_per_second": batch / fly,
         "ratio": fly / prepared,
+        "ratio_encoders_alone": 1 + sum(spent[name] for name in ENCODING) / prepared,
         "ratio_faces_known": (fly - spent["find faces"]) / prepared,
         "seconds": seconds,
         "share": {name: value / fly for name, value in spent.items()},
@@ -229,8 +264,8 @@ def make_mini(words: argparse.Namespace, scratch: Path) -> Shape:
     kind = UNet2DConditionModel if mapper is None else MappedUNet
     unet = kind.from_pretrained(shipped / "unet", torch_dtype=torch.float32)
     guidance = HybridGuidance.from_pretrained(shipped / "guidance", torch_dtype=torch.float32)
-    loop = LoopSettings(out=scratch, batch=words.batch_mini)
-    return make_shape(Generator(unet, guidance, mapper), encoders, loop, scratch)
+    loop = LoopSettings(out=scratch, batch=words.batch_mini, precision=words.precision)
+    return make_shape(Generator(unet, guidance, mapper), encoders, loop, scratch, same_photo=0.5)
 
 
 def make_full(words: argparse.Namespace, scratch: Path) -> Shape:
@@ -248,12 +283,14 @@ def make_full(words: argparse.Namespace, scratch: Path) -> Shape:
         encoders.towers.embed_dim, encoders.identity.dimension, 4, unet.config.cross_attention_dim
     )
     choose_trainable(unet, "adapter", checkpointing=False)
-    loop = LoopSettings(out=scratch, batch=words.batch_full)
+    loop = LoopSettings(out=scratch, batch=words.batch_full, precision=words.precision)
     unet.register_to_config(sample_size=words.latents_full)
-    return make_shape(Generator(unet, guidance), encoders, loop, scratch)
+    return make_shape(Generator(unet, guidance), encoders, loop, scratch, same_photo=1.0)
 
 
-def make_shape(model: Generator, encoders: Encoders, loop: LoopSettings, scratch: Path) -> Shape:
+def make_shape(
+    model: Generator, encoders: Encoders, loop: LoopSettings, scratch: Path, same_photo: float
+) -> Shape:
     """The task over a prepared set of one person's photo, cut in many ways."""
     guidance, cells = model.guidance, model.unet.config.sample_size
     px = cells * encoders.codec.factor
@@ -268,20 +305,20 @@ def make_shape(model: Generator, encoders: Encoders, loop: LoopSettings, scratch
                 "identity": rng.standard_normal(guidance.identity_dim),
                 "style": rng.standard_normal(guidance.style_dim),
                 "mask": np.zeros((cells, cells)),
-                "eyes": np.zeros((2, 2)),
+                "eyes": portrait_eyes(px),
                 "box": np.zeros(4),
             },
             picture,
-            {"key": str(i), "source": "made", "captions": [], "has_face": True},
+            {"key": str(i), "person": "one", "source": "made", "captions": [], "has_face": True},
         )
         for i, picture in enumerate(pictures)
     ]
     assert samples[0].arrays.keys() <= ARRAYS.keys()
     write_json(scratch / "dataset.json", {"format": 1})
     write_shard(scratch, "000-00000", samples)
-    task = UNetTask(Settings((scratch,), loop, compose=0.0))
+    task = UNetTask(Settings((scratch,), loop, compose=0.0, same_photo=same_photo))
     task.model = model
-    return Shape(task, encoders, pictures, loop)
+    return Shape(task, encoders.in_precision(loop.precision), pictures, loop)
 
 
 def draw_pictures(px: int) -> Iterator[bytes]:
