@@ -118,8 +118,12 @@ fuzz-server: $(FULL) ## ten minutes of schemathesis against the server
 	$(BIN)/python benchmarks/server_fuzz.py
 
 .PHONY: bench-peers
-bench-peers: $(FULL) ## drawing at full size against diffusers with the same adapters (hours, 10 GB)
+bench-peers: $(FULL) ## drawing at full size against diffusers with the same adapters (10 GB)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
+.PHONY: bench-growth
+bench-growth: $(FULL) ## how the time of a picture grows with size, steps, batch and people
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m benchmarks.growth $(BENCH_ARGS)
 
 .PHONY: bench-training
 bench-training: $(FULL) ## samples a second from prepared shards against all encoded on the fly

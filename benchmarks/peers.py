@@ -1,11 +1,15 @@
 """Drawing against diffusers' StableDiffusionPipeline with IP-Adapter and IP-Adapter-FaceID.
 
-    python -m benchmarks.peers [--shape tiny|full] [--px 512] [--steps 25] [--rounds 3]
+    python -m benchmarks.peers [--shape tiny|full] [--px 512] [--steps 25] [--stage NAME]
 
 Both sides draw the same picture from the same random weights in Stable Diffusion 1.5's shapes, in
 one dtype, size, number of steps and scheduler, each in a process of its own, one after the other.
-The peer is at its best: its LoRA fused, its embeddings computed before. The dtype is bf16 where
-this machine multiplies bf16 matrices faster than fp32 ones, else fp32 for both.
+The peer is at its best: its LoRA fused, its embeddings computed before, its weights channels-last
+where that is faster. The dtype is bf16 where this machine multiplies bf16 matrices faster than fp32
+ones, else fp32 for both.
+
+Each stage leaves its figures in --scratch; `--stage` runs one of them, on a quiet machine minutes
+each; without it all that are missing run. The result is written as soon as both sides are there.
 """
 
 from __future__ import annotations
@@ -18,7 +22,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
+STAGES = ("files", "ours", "theirs", "cold-ours", "cold-theirs")
 SIDE = 2048  # of the matrices that measure the peak
 GAIN = 1.1  # by which bf16 must beat fp32 to be chosen
 
@@ -33,22 +37,25 @@ GAIN = 1.1  # by which bf16 must beat fp32 to be chosen
 def main() -> None:
     """Measure both sides; print and write the figures."""
     words = read_words()
-    peaks = {name: measure_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
-    dtype, why = choose_dtype(peaks, words.dtype)
-    print(why, flush=True)
-    with tempfile.TemporaryDirectory(dir=words.scratch) as scratch:
-        run_side("files", words, dtype, scratch)
-        ours, theirs = (run_side(side, words, dtype, scratch) for side in ("ours", "theirs"))
-        pictures = {path.stem: np.load(path) for path in Path(scratch).glob("*.npy")}
-    result = summarise(ours, theirs, pictures, peaks[dtype])
+    words.scratch.mkdir(parents=True, exist_ok=True)
+    found = {stage: words.scratch / f"{stage}.json" for stage in STAGES}
+    for stage, path in found.items():
+        if words.stage == stage or (words.stage is None and not path.exists()):
+            run_stage(stage, words)
+    if all(path.exists() for path in found.values()):
+        write_result(words, {stage: json.loads(path.read_text()) for stage, path in found.items()})
+
+
+def write_result(words: argparse.Namespace, found: dict[str, dict[str, Any]]) -> None:
+    """Compare what the stages found; print it and write it."""
+    sides = [found[f"cold-{side}"] | found[side] for side in ("ours", "theirs")]
+    pictures = {path.stem: np.load(path) for path in words.scratch.glob("*.npy")}
+    result = summarise(*sides, pictures)
     result |= {
         "machine": describe_machine(),
-        "dtype": dtype,
-        "dtype_reason": why,
-        "matrix_peak_gflops": {name: peak / 1e9 for name, peak in peaks.items()},
         "call": {name: getattr(words, name) for name in ("shape", "px", "steps", "rounds")},
-        "ours": ours,
-        "theirs": theirs,
+        "ours": sides[0],
+        "theirs": sides[1],
     }
     words.out.parent.mkdir(parents=True, exist_ok=True)
     words.out.write_text(json.dumps(result, indent=2) + "\n")
@@ -62,11 +69,17 @@ def read_words() -> argparse.Namespace:
     parser.add_argument("--shape", choices=["tiny", "full"], default="full")
     parser.add_argument("--px", type=int, default=512)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--people", type=int, default=3, help="the most people in one picture")
     parser.add_argument("--speed", default="fast", help="a name, or settings as JSON")
-    parser.add_argument("--scratch", type=Path, help="where 10 GB are free at full shape")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=Path("benchmarks/out/peers"),
+        help="where figures and weights are kept; 10 GB at full shape",
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/peers.json"))
     return parser.parse_args()
 
@@ -93,21 +106,20 @@ def choose_dtype(peaks: dict[str, float], asked: str) -> tuple[str, str]:
     return chosen, f"{chosen} for both: {found} ({measured})"
 
 
-def run_side(side: str, words: argparse.Namespace, dtype: str, scratch: str) -> dict[str, Any]:
-    """The figures of one side, from a process of its own."""
+def run_stage(stage: str, words: argparse.Namespace) -> None:
+    """One stage in a process of its own, which leaves STAGE.json in the scratch folder."""
+    peaks = {name: measure_peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    dtype, why = choose_dtype(peaks, words.dtype)
+    print(f"{stage}: {why}", flush=True)
     options = {name: getattr(words, name) for name in ("shape", "px", "steps", "rounds", "people")}
-    options |= {"speed": words.speed, "dtype": dtype, "side": side, "started": time.time()}
-    command = [sys.executable, "-m", "benchmarks.peers_side", scratch, json.dumps(options)]
-    subprocess.run(command, check=True)
-    figures: dict[str, Any] = json.loads((Path(scratch) / f"{side}.json").read_text())
-    return figures
+    options |= {"speed": words.speed, "dtype": dtype, "side": stage, "peak": peaks[dtype]}
+    options |= {"dtype_reason": why, "started": time.time()}
+    command = [sys.executable, "-m", "benchmarks.peers_side", str(words.scratch)]
+    subprocess.run([*command, json.dumps(options)], check=True)
 
 
 def summarise(
-    ours: dict[str, Any],
-    theirs: dict[str, Any],
-    pictures: dict[str, np.ndarray],
-    peak: float,
+    ours: dict[str, Any], theirs: dict[str, Any], pictures: dict[str, np.ndarray]
 ) -> dict[str, Any]:
     """The figures that are compared. Ratios of time are theirs over ours, of cost ours over theirs.
 
@@ -124,10 +136,16 @@ def summarise(
         "bounded_gain_over_own_exact": mine["exact"] / mine["bounded"],
         "peak_memory_ratio": ours["peak_memory_mb"] / theirs["peak_memory_mb"],
         "cold_start_ratio": ours["cold_start_s"] / theirs["cold_start_s"],
-        "matrix_peak_fraction": ours["unet_flop"] / ours["unet_call_s"] / peak,
-        "matrix_peak_fraction_theirs": theirs["unet_flop"] / theirs["unet_call_s"] / peak,
+        "matrix_peak_fraction": matrix_share(ours),
+        "matrix_peak_fraction_theirs": matrix_share(theirs),
         "extra_person_cost": [(s / people[0] - 1) / n for n, s in enumerate(people) if n],
     }
+
+
+def matrix_share(side: dict[str, Any]) -> float:
+    """What a U-Net call does a second, as a share of what a product of matrices did just before."""
+    share: float = side["unet_flop"] / side["unet_call_s"] / side["matrix_peak"]
+    return share
 
 
 def psnr(one: np.ndarray, two: np.ndarray) -> float:

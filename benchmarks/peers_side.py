@@ -6,6 +6,7 @@ python -m benchmarks.peers_side FOLDER OPTIONS_AS_JSON
 from __future__ import annotations
 
 import json
+import math
 import resource
 import statistics
 import sys
@@ -21,6 +22,7 @@ from PIL import Image
 
 IDENTITY_DIM = 128  # dlib's, so that no licensed pack is needed; ArcFace's 512 costs as much
 WORDS, AVOIDED, SCALE, SEED = "an ink drawing, smiling", "blurred", 7.5, 7
+WARM_STEPS = 3  # of the picture that warms up and times a U-Net call, and of several people's
 STYLE_WEIGHT = 0.5  # alpha of ours, the adapter's scale of theirs
 
 
@@ -52,8 +54,14 @@ class Clock:
 def main() -> None:
     """Make the files, or measure one side."""
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-    work = {"files": make_files, "ours": measure_ours, "theirs": measure_theirs}[options["side"]]
-    figures = work(folder, options)
+    works = {
+        "files": make_files,
+        "ours": measure_ours,
+        "theirs": measure_theirs,
+        "cold-ours": start_ours,
+        "cold-theirs": start_theirs,
+    }
+    figures = works[options["side"]](folder, options) | {"dtype": options["dtype_reason"]}
     figures["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (folder / f"{options['side']}.json").write_text(json.dumps(figures))
 
@@ -67,11 +75,12 @@ def make_files(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     sizes = {"tiny": sd15_files.TINY, "full": sd15_files.FULL}[options["shape"]]
     sizes = replace(sizes, identity_dim=IDENTITY_DIM)
     base = sd15_files.make_base(sizes)
-    base.save_pretrained(folder / "base")
+    base.to(getattr(torch, options["dtype"])).save_pretrained(folder / "base")
     style = sd15_files.style_weights(base.unet, sizes)
     sd15_files.write_adapter(style, folder / "style" / "style.safetensors")
     face = sd15_files.face_weights(base.unet, sizes)
     sd15_files.write_adapter(face, folder / "face" / "face.bin")
+    write_told(base, folder)
     del base, style, face
     sd15_files.make_vision(sizes).save_pretrained(folder / "style" / IMAGE_ENCODER)
     settings = Sd15Settings(
@@ -81,6 +90,7 @@ def make_files(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
         style_adapter=str(folder / "style" / "style.safetensors"),
         face_adapter=str(folder / "face" / "face.bin"),
         offline=True,
+        half=options["dtype"] != "float32",
     )
     pipe = assemble_sd15(settings, folder / "ours")
     with torch.no_grad():
@@ -88,14 +98,27 @@ def make_files(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def measure_ours(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Our figures: cold start, pictures exact, bounded and of several people, a U-Net call."""
+def write_told(base: Any, folder: Path) -> None:
+    """The text encoder's tokens of the words to avoid, of none, and of the prompt: (3, L, W)."""
+    from facestudio.encoders.stable_diffusion import WordTokens
+
+    with torch.no_grad():
+        told = WordTokens(base.text_encoder, base.tokenizer)([AVOIDED, "", WORDS])
+    np.save(folder / "told.npy", told.float().numpy())
+
+
+Draw = Callable[..., np.ndarray]
+
+
+def load_ours(folder: Path, options: dict[str, Any]) -> tuple[Any, Draw]:
+    """Our pipeline with its encoders let go after use, and what draws a picture with it."""
     from facestudio import FaceStudioPipeline
     from facestudio.faces.identity import Identity
-    from facestudio.pipeline.speed import SPEEDS
 
     dtype = getattr(torch, options["dtype"])
-    pipe = FaceStudioPipeline.from_pretrained(folder / "ours", torch_dtype=dtype, detector=Nobody())
+    pipe = FaceStudioPipeline.from_pretrained(
+        folder / "ours", torch_dtype=dtype, detector=Nobody(), keep_encoders=False
+    )
     people = [
         Identity.from_photos(face_vector(i), pipe.identity_encoder)
         for i in range(options["people"])
@@ -114,26 +137,67 @@ def measure_ours(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
         picture: np.ndarray = pipe(people[:count], **given | more).images[0]
         return picture
 
+    return pipe, draw
+
+
+def start_ours(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Seconds from a new process to the end of its first step, what encoders made being known."""
+    from facestudio.pipeline.embed_cache import hash_picture
+
+    pipe, draw = load_ours(folder, options)
+    like = pipe.like
+    known = {
+        ("style", hash_picture(make_style(options["px"]))): ("image_towers", "style_vector"),
+        ("words", (AVOIDED, "", WORDS)): ("text_towers", "told"),
+    }
+    for key, (maker, file) in known.items():
+        vector = torch.from_numpy(np.load(folder / f"{file}.npy")).to(like)
+        made_by = (getattr(pipe, maker),)
+        pipe.embed_cache.get((*key, like.dtype, like.device), made_by, lambda v=vector: v)
+    return time_first_step(draw, options)
+
+
+def start_theirs(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The same of diffusers, which loads no text encoder."""
+    avoided, _, words = torch.from_numpy(np.load(folder / "told.npy"))[:, None]
+    pipe, draw = load_theirs(folder, options, text_encoder=None, tokenizer=None)
+    given = {"prompt_embeds": words, "negative_prompt_embeds": avoided}
+    given = {name: tokens.to(pipe.unet.dtype) for name, tokens in given.items()}
+    return time_first_step(lambda **more: draw(**given, **more), options)
+
+
+def time_first_step(draw: Draw, options: dict[str, Any]) -> dict[str, Any]:
+    """Seconds from the start of the process to the end of the first step."""
     clock = Clock()
-    draw(callback_on_step_end=clock)
-    speed = options["speed"]
-    bounded = speed if speed in SPEEDS else json.loads(speed)
+    draw(callback_on_step_end=clock, num_inference_steps=1)
+    return {"cold_start_s": clock.ends[0] - options["started"]}
+
+
+def measure_ours(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Our figures: pictures exact, bounded and of several people, a U-Net call."""
+    from facestudio.pipeline.speed import SPEEDS
+
+    pipe, draw = load_ours(folder, options)
+    clock, speed = Clock(), options["speed"]
+    draw(callback_on_step_end=clock, num_inference_steps=WARM_STEPS)
     figures = {
-        "cold_start_s": clock.ends[0] - options["started"],
         "unet_call_s": clock.step_s,
         "unet_flop": count_flop(pipe.unet, draw),
+        "matrix_peak": options["peak"],
     }
+    bounded = speed if speed in SPEEDS else json.loads(speed)
     works = {"exact": draw, "bounded": lambda: draw(speed=bounded)}
-    works |= {f"people {n}": lambda n=n: draw(n) for n in range(1, options["people"] + 1)}
+    few = {"num_inference_steps": WARM_STEPS, "output_type": "latent"}
+    works |= {f"people {n}": lambda n=n: draw(n, **few) for n in range(1, options["people"] + 1)}
     return figures | {"seconds": take_turns("ours", works, folder, options["rounds"])}
 
 
-def measure_theirs(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """diffusers' figures, its LoRA fused and its embeddings given."""
+def load_theirs(folder: Path, options: dict[str, Any], **parts: Any) -> tuple[Any, Draw]:
+    """diffusers' pipeline, its LoRA fused, and what draws a picture with it."""
     from diffusers import StableDiffusionPipeline
 
     dtype = getattr(torch, options["dtype"])
-    pipe = StableDiffusionPipeline.from_pretrained(folder / "base", torch_dtype=dtype)
+    pipe = StableDiffusionPipeline.from_pretrained(folder / "base", torch_dtype=dtype, **parts)
     pipe.set_progress_bar_config(disable=True)
     pipe.load_ip_adapter(
         [str(folder / "style"), str(folder / "face")],
@@ -146,28 +210,43 @@ def measure_theirs(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     embeds = [with_nothing(vector).to(dtype) for vector in (style_vector(folder), face_vector(0))]
 
     def draw(**more: Any) -> np.ndarray:
-        picture: np.ndarray = pipe(
-            WORDS,
-            negative_prompt=AVOIDED,
-            num_inference_steps=options["steps"],
-            guidance_scale=SCALE,
-            generator=torch.Generator().manual_seed(SEED),
-            height=options["px"],
-            width=options["px"],
-            ip_adapter_image_embeds=embeds,
-            output_type="np",
-            **more,
-        ).images[0]
+        words = {} if parts else {"prompt": WORDS, "negative_prompt": AVOIDED}
+        given = words | {
+            "num_inference_steps": options["steps"], "guidance_scale": SCALE,
+            "generator": torch.Generator().manual_seed(SEED), "height": options["px"],
+            "width": options["px"], "ip_adapter_image_embeds": embeds, "output_type": "np",
+        }  # fmt: skip
+        picture: np.ndarray = pipe(**given | more).images[0]
         return picture
 
-    clock = Clock()
-    draw(callback_on_step_end=clock)
+    return pipe, draw
+
+
+def measure_theirs(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """diffusers' figures, in the layout of memory that is the faster one."""
+    pipe, draw = load_theirs(folder, options)
+    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+    steps: dict[str, float] = {}
+    for name, layout in layouts.items():
+        arrange(pipe, layout)
+        draw(callback_on_step_end=(clock := Clock()), num_inference_steps=WARM_STEPS)
+        steps[name] = clock.step_s
+    best = min(steps, key=lambda name: steps[name])
+    arrange(pipe, layouts[best])
     figures = {
-        "cold_start_s": clock.ends[0] - options["started"],
-        "unet_call_s": clock.step_s,
+        "layout": best,
+        "unet_call_s_by_layout": steps,
+        "unet_call_s": steps[best],
         "unet_flop": count_flop(pipe.unet, draw),
+        "matrix_peak": options["peak"],
     }
     return figures | {"seconds": take_turns("theirs", {"exact": draw}, folder, options["rounds"])}
+
+
+def arrange(pipe: Any, layout: torch.memory_format) -> None:
+    """Lay the weights of diffusers' U-Net and autoencoder out."""
+    for network in (pipe.unet, pipe.vae):
+        network.to(memory_format=layout)
 
 
 def take_turns(
@@ -193,18 +272,31 @@ def count_flop(unet: Any, draw: Callable[[], Any]) -> int:
     def count_attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return sdpa_flop_count(query, key, value)
 
+    def count_convolution(x: Any, *more: Any, out_shape: Any, **_: Any) -> int:
+        weight = next(shape for shape in reversed(more[:2]) if len(shape or ()) == 4)
+        return 2 * math.prod(out_shape) * math.prod(weight[1:])
+
+    def count_linear(x: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return 2 * math.prod(out_shape) * int(x[-1])
+
+    counts = {
+        attention: count_attention,
+        torch.ops.mkldnn._convolution_pointwise: count_convolution,
+        torch.ops.mkldnn._linear_pointwise: count_linear,
+    }
+
     found = []
     forward = unet.forward
 
     def counted(*args: Any, **given: Any) -> Any:
-        with FlopCounterMode(display=False, custom_mapping={attention: count_attention}) as counter:
+        with FlopCounterMode(display=False, custom_mapping=counts) as counter:
             result = forward(*args, **given)
         found.append(counter.get_total_flops())
         return result
 
     unet.forward = counted
     try:
-        draw()
+        draw(num_inference_steps=1)
     finally:
         del unet.forward
     return int(found[-1])

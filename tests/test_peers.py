@@ -38,6 +38,7 @@ def test_ratios_say_how_much_better_ours_is():
         "cold_start_s": 1.0,
         "unet_call_s": 2.0,
         "unet_flop": 60,
+        "matrix_peak": 40.0,
     }
     theirs = {
         "seconds": {"exact": [10.0]},
@@ -45,10 +46,11 @@ def test_ratios_say_how_much_better_ours_is():
         "cold_start_s": 4.0,
         "unet_call_s": 4.0,
         "unet_flop": 80,
+        "matrix_peak": 40.0,
     }
     grey = np.full((2, 2, 3), 0.5)
     pictures = {"ours_exact": grey, "theirs_exact": grey, "ours_bounded": grey + 0.1}
-    found = summarise(ours, theirs, pictures, peak=40.0)
+    found = summarise(ours, theirs, pictures)
     assert found["exact_speedup"] == 2.0
     assert found["bounded_speedup"] == 5.0
     assert found["bounded_psnr"] == pytest.approx(20.0)
