@@ -38,3 +38,13 @@ def test_without_autocast_types_stay_and_other_calls_are_left_alone(inputs):
     with FloatAttention():
         assert F.scaled_dot_product_attention(*halves).dtype == torch.bfloat16
         assert (halves[0] @ halves[1].mT).dtype == torch.bfloat16
+
+
+def test_large_heads_stay_in_bf16():
+    torch.manual_seed(0)
+    large = [torch.randn(1, 1, 512, 32).bfloat16() for _ in range(3)]
+    with FloatAttention():
+        found = F.scaled_dot_product_attention(*large)
+    assert torch.equal(found, F.scaled_dot_product_attention(*large))
+    in_floats = F.scaled_dot_product_attention(*[each.float() for each in large])
+    assert not torch.equal(found, in_floats.bfloat16())

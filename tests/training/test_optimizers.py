@@ -44,6 +44,22 @@ def test_factored_state_is_rows_and_columns():
     assert sum(value.numel() for value in held) < 200
 
 
+def test_a_convolution_is_factored_as_a_matrix():
+    torch.manual_seed(0)
+    layer, flat = nn.Conv2d(8, 16, 3, bias=False), nn.Linear(72, 16, bias=False)
+    flat.weight.data = layer.weight.data.flatten(1).clone()
+    x = torch.randn(4, 8, 3, 3)
+    for model, seen in ((layer, x), (flat, x.flatten(1))):
+        optimizer = make_optimizer(model, replace(SETTINGS, optimizer="adafactor"))
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(seen).square().sum().backward()
+            optimizer.step()
+        assert sum(value.numel() for value in optimizer.state[model.weight].values()) == 16 + 72 + 1
+    assert layer.weight.shape == layer.weight.grad.shape == (16, 8, 3, 3)
+    torch.testing.assert_close(layer.weight.flatten(1), flat.weight, rtol=1e-3, atol=1e-4)
+
+
 def test_eight_bits_by_the_package_itself():
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
     torch.manual_seed(0)

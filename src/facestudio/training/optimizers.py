@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from facestudio.errors import BadOption
 
@@ -51,12 +51,40 @@ def _adamw(trained: Weights, settings: LoopSettings) -> torch.optim.Optimizer:
         lr=settings.lr,
         betas=settings.betas,
         weight_decay=settings.weight_decay,
-        fused=True,  # one pass over the weights: a tenth of a step on a CPU
+        fused=True,  # one pass over the weights
     )
 
 
+class MatrixAdafactor(torch.optim.Adafactor):
+    """torch's Adafactor over matrices: a convolution's weight is (out, in * height * width).
+
+    torch factors a weight's last two dimensions: for a 3 × 3 convolution that keeps two thirds of a
+    copy, and on a CPU it took more than half of a full-size step.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        """As torch's, on matrices; shards of weights (DTensor) are left as they are."""
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        deep = [w for w in weights if w.ndim > 2 and w.grad is not None and type(w.data) is Tensor]
+        shapes = [weight.shape for weight in deep]
+        for weight in deep:
+            _reshape(weight, (len(weight), -1))
+        try:
+            return super().step(closure)
+        finally:
+            for weight, shape in zip(deep, shapes, strict=True):
+                _reshape(weight, shape)
+
+
+def _reshape(weight: nn.Parameter, shape: Sequence[int]) -> None:
+    """Give a weight and its gradient another shape, in place."""
+    gradient, weight.grad = weight.grad, None
+    weight.data = weight.data.reshape(shape)
+    weight.grad = None if gradient is None else gradient.reshape(shape)
+
+
 def _adafactor(trained: Weights, settings: LoopSettings) -> torch.optim.Optimizer:
-    return torch.optim.Adafactor(trained, lr=settings.lr, weight_decay=settings.weight_decay)
+    return MatrixAdafactor(trained, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
 def _adamw_8bit(trained: Weights, settings: LoopSettings) -> torch.optim.Optimizer:
