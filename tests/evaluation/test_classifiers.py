@@ -64,6 +64,15 @@ def test_progress_counts_every_picture(classifier_settings, seen_by_colour):
     assert told == [(number + 1, 96) for number in range(96)]
 
 
+def test_softened_pictures_are_fitted_and_tested_on_too(classifier_settings, seen_by_colour):
+    told = []
+    soft = dataclasses.replace(classifier_settings, softened=(0.5, 1.5))
+    fitted = fit_classifiers(soft, lambda *given: told.append(given))
+    assert told == [(number + 1, 192) for number in range(192)]
+    assert fitted.accuracy[STYLE]["ink"].n == 32
+    assert fitted.accuracy[STYLE]["ink"].found == 1
+
+
 def test_no_more_pictures_than_asked_for(classifier_settings, real_set):
     records = PreparedSet([real_set], ("pictures",)).records
     few = dataclasses.replace(classifier_settings, per_style=8, portraits=12)

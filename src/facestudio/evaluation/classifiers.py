@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 from safetensors.numpy import load_file, save_file
 
 from facestudio.data.shards import PreparedSet
@@ -40,6 +40,8 @@ class Settings:
 
     data: prepared sets. out: folder of the fitted heads. styles: name -> words of records' `style`.
     attributes: name -> CelebA attributes of which one must hold; "!Name": must not.
+    softened: each picture is fitted and tested on a second time, blurred by a standard deviation
+    between these two (px at 128), so that a judge knows a look in a soft picture too; (0, 0): not.
     held_out: splits that are only tested on; at most `per_style` pictures of a style and
     `portraits` of those with labels of a person are fitted on, a quarter of that tested.
     """
@@ -48,6 +50,7 @@ class Settings:
     out: Path
     styles: dict[str, tuple[str, ...]]
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    softened: tuple[float, float] = (0.0, 0.0)
     held_out: tuple[str, ...] = ("test", "val")
     per_style: int = 300
     portraits: int = 6000
@@ -125,15 +128,16 @@ def fit_classifiers(settings: Settings, on_progress: Progress | None = None) -> 
     prepared = PreparedSet(settings.data, ("pictures",))
     samples = choose_samples(prepared.records, settings)
     used = np.unique(np.concatenate([*samples.values()]))
-    features = look_at_set(FeatureNetwork.from_package(), prepared, used, on_progress)
+    views = look_at_views(FeatureNetwork.from_package(), prepared, used, settings, on_progress)
     place = {index: row for row, index in enumerate(used)}
     arrays: dict[str, np.ndarray] = {}
     heads: dict[str, Any] = {}
     for kind in HEADS:
         rows = np.array([place[i] for i in samples[kind]], int)
-        records = [prepared.records[i] for i in samples[kind]]
+        records = [prepared.records[i] for i in samples[kind]] * len(views)
         if len(rows):
-            x = (features.style if kind == STYLE else features.content)[rows]
+            seen = [view.style if kind == STYLE else view.content for view in views]
+            x = np.concatenate([each[rows] for each in seen])
             head, accuracy = fit_and_test(kind, x, records, settings)
             arrays |= {f"{kind}.{name}": getattr(head, name) for name in ARRAYS}
             heads[kind] = {"names": head.names, "one_of": head.one_of, "accuracy": accuracy}
@@ -229,21 +233,31 @@ def _choose(
             yield int(index)
 
 
-def look_at_set(
+def look_at_views(
     network: FeatureNetwork,
     prepared: PreparedSet,
     chosen: np.ndarray,
+    settings: Settings,
     on_progress: Progress | None = None,
-) -> Features:
-    """Features of chosen pictures of a prepared set; they are portraits already."""
+) -> list[Features]:
+    """Features of chosen pictures of a prepared set, and of them softened where that is asked for.
 
-    def pictures() -> Iterator[Image.Image]:
+    They are portraits already.
+    """
+    kinds = (False, True) if settings.softened[1] else (False,)
+    total = len(chosen) * len(kinds)
+
+    def pictures(soften: bool) -> Iterator[Image.Image]:
         for number, index in enumerate(chosen.tolist()):
-            yield Image.fromarray(prepared.picture(index))
+            picture = Image.fromarray(prepared.picture(index))
+            if soften:
+                radius = np.random.default_rng([settings.seed, index]).uniform(*settings.softened)
+                picture = picture.filter(ImageFilter.GaussianBlur(radius))
+            yield picture
             if on_progress is not None:
-                on_progress(number + 1, len(chosen))
+                on_progress(soften * len(chosen) + number + 1, total)
 
-    return network.look(pictures())
+    return [network.look(pictures(soften)) for soften in kinds]
 
 
 def _of_head(arrays: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
