@@ -144,7 +144,7 @@ def test_bad_pictures_elsewhere_are_told_beside_them(window, files):
     window.problem("not a picture")
     window.open_tab("Several")
     window.give("scene", files["wall"])
-    window.problem("no face was found")
+    window.problem("No face was found")
 
 
 def test_bad_words_and_numbers_are_told_beside_them(ready):
