@@ -64,9 +64,11 @@ def test_an_encoder_follows_the_pipeline(late, picture):
     assert next(late.image_towers.read().parameters()).dtype == torch.float64
 
 
-def test_it_is_saved_whole(late, tmp_path, pipe, picture):
+def test_it_is_saved_whole(late, tmp_path, pipe, picture, seeing):
     late.save_pretrained(tmp_path / "copy")
-    again = FaceStudioPipeline.from_pretrained(tmp_path / "copy", keep_encoders=True)
+    again = FaceStudioPipeline.from_pretrained(
+        tmp_path / "copy", detector=seeing(0.5), keep_encoders=True
+    )
     assert isinstance(again.text_towers, TextTowers)
     np.testing.assert_array_equal(draw(again, picture), draw(pipe, picture))
 

@@ -306,8 +306,9 @@ def test_an_identity_of_another_encoder_is_refused(pipe, anna):
         ({"prompt": "a hat", "regions": []}, BadRegion, "0 regions for 1 people"),
     ],
 )
-def test_bad_calls_are_refused_before_any_work(pipe, anna, options, error, text):
-    pipe.detector = pipe.image_towers = pipe.text_towers = None
+def test_bad_calls_are_refused_before_any_work(pipe, anna, seeing, options, error, text):
+    pipe.detector = seeing()
+    pipe.detector.detect = pipe.image_towers = pipe.text_towers = None
     with pytest.raises(error, match=text):
         pipe(anna, **options)
 
