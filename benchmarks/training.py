@@ -1,4 +1,4 @@
-"""Samples a second in training: from prepared shards, against a loop as the peers publish it.
+"""Samples a second in training: from prepared shards, against a loop after the peers'.
 
     python benchmarks/training.py [--shapes mini full] [--rounds 3] [--precision bf16]
 
