@@ -58,7 +58,11 @@ class PatchCodec(ModelMixin, ConfigMixin):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return pixels (B, 3, H, W) in -1...1 of latents."""
-        return (self.decode_linear(latents) + self.refine(latents)).clamp(-1, 1)
+        return self.decode_unclamped(latents).clamp(-1, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Return the same without the limits, so that a loss has a gradient beyond them too."""
+        return self.decode_linear(latents) + self.refine(latents)
 
     def forward(self, pixels: Tensor, noise: float = 0.0) -> Tensor:
         """Return the unclamped reconstruction of pixels, for training the decoder.
@@ -68,7 +72,7 @@ class PatchCodec(ModelMixin, ConfigMixin):
         latents = self.encode(pixels)
         if noise:
             latents = latents + noise * torch.randn_like(latents)
-        return self.decode_linear(latents) + self.refine(latents)
+        return self.decode_unclamped(latents)
 
 
 class Refiner(nn.Module):

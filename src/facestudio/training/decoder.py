@@ -67,7 +67,7 @@ class DecoderAndCritic(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return unclamped pixels (B, 3, H, W) of latents (B, C, h, w)."""
-        return self.codec.decode_linear(latents) + self.codec.refine(latents)
+        return self.codec.decode_unclamped(latents)
 
 
 class DecoderTask:

@@ -47,12 +47,8 @@ class IdentityLoss(nn.Module):
     def forward(self, predicted: Tensor, reference: Tensor) -> Tensor:
         """The loss (B,) of predicted latents (B, C, h, w) against a photo's latents."""
         with torch.no_grad():
-            real = self.decode(reference)
-        return self.of_pixels(self.decode(predicted), real)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Unclamped pixels (B, 3, H, W) of latents."""
-        return self.codec.decode_linear(latents) + self.codec.refine(latents)
+            real = self.codec.decode_unclamped(reference)
+        return self.of_pixels(self.codec.decode_unclamped(predicted), real)
 
 
 def crop_faces(pixels: Tensor) -> Tensor:
