@@ -4,9 +4,10 @@
 
 Writes benchmarks/out/server.json. The same requests go to one server twice, each with a person
 and a seed of its own: one by one, then from many clients at once. A picture of the second time
-that is nearer to another request's of the first is mixed up. Memory is read before the second time
-and after each quarter of it; its growth is from the first quarter's end, when batches of most sizes
-have been drawn once, to the last's. Run it on a quiet machine.
+that is nearer to another request's of the first is mixed up. A request whose picture an installed
+content checker withholds has its answer, and is counted apart. Memory is read before the second
+time and after each quarter of it; its growth is from the first quarter's end, when batches of most
+sizes have been drawn once, to the last's. Run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ import numpy as np
 from server_process import Server
 
 from facestudio import Client, FaceStudioError, FaceStudioPipeline
-from facestudio.errors import PictureError
+from facestudio.errors import PictureError, Withheld
 from facestudio.faces.identity import Identity
 from facestudio.identities.store import IdentityStore
 from facestudio.pipeline.likeness import enlarge
@@ -140,11 +142,12 @@ def measure(
         together, together_s = together + answers, together_s + seconds
         memory.append(server.memory_mb())
     batches = count_batches(client) - drawn
-    lost = [answer.error for answer in (*alone, *together) if answer.picture is None]
+    errors = Counter(answer.error for answer in (*alone, *together) if answer.error is not None)
+    withheld = errors.pop(Withheld.code, 0)
     return {
         "requests": len(asked),
         "clients": words.clients,
-        "lost": len(lost),
+        "lost": errors.total(),
         "mixed_up": count_mixed_up(asked, alone, together),
         "memory_growth": round(memory[-1] / memory[1] - 1, 4),
         "batching_ratio": round(alone_s / together_s, 3),
@@ -156,7 +159,8 @@ def measure(
             "jobs_a_batch": round(len(asked) / batches, 2),
             "memory_mb": [round(mb, 1) for mb in memory],
             "largest_difference": largest_difference(alone, together),
-            "errors": sorted(set(filter(None, lost))),
+            "withheld": withheld,
+            "errors": dict(errors),
             "model": words.model,
             "engine": words.engine,
             "max_batch": words.max_batch,
