@@ -44,6 +44,7 @@ def test_decoding_undoes_the_scale(codec):
     latents = torch.randn(1, 4, 2, 2)
     known = codec.vae.decode(latents / 0.25).sample.clamp(-1, 1)
     torch.testing.assert_close(codec.decode(latents), known)
+    assert torch.equal(codec.decode(latents, torch.ones(1, 4)), codec.decode(latents))
 
 
 def test_a_shift_is_taken_off_and_put_back(codec):

@@ -72,6 +72,40 @@ def test_save_and_load_give_the_same_codec(fitted, tmp_path):
     assert (again.factor, again.channels) == (8, 12)
 
 
+def told_codec(fine_width: int = 4) -> PatchCodec:
+    torch.manual_seed(0)
+    return PatchCodec(
+        channels=12, widths=(8, 8, 8), blocks=1, style_dim=6, fine_width=fine_width
+    ).eval()
+
+
+@pytest.mark.parametrize("fine_width", [0, 4])
+def test_a_fresh_decoder_that_is_told_styles_is_the_linear_one(fine_width):
+    codec, latents = told_codec(fine_width), torch.randn(2, 12, 3, 5) * 0.1
+    drawn = codec.decode(latents, torch.randn(2, 6))
+    assert torch.equal(drawn, codec.decode_linear(latents).clamp(-1, 1))
+
+
+def test_a_style_changes_its_own_picture_alone():
+    codec, latents = told_codec(), torch.randn(2, 12, 4, 4)
+    for weight in codec.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    plain = codec.decode_unclamped(latents)
+    torch.testing.assert_close(plain, codec.decode_unclamped(latents, torch.zeros(2, 6)))
+    style = torch.cat([torch.zeros(1, 6), torch.ones(1, 6)])
+    told = codec.decode_unclamped(latents, style)
+    torch.testing.assert_close(told[0], plain[0])
+    assert not torch.allclose(told[1], plain[1])
+
+
+def test_a_told_decoder_is_saved_and_loaded(tmp_path):
+    codec, latents, style = told_codec(), torch.randn(1, 12, 2, 2), torch.randn(1, 6)
+    torch.nn.init.normal_(codec.finish.draw.weight)
+    codec.save_pretrained(tmp_path)
+    again = PatchCodec.from_pretrained(tmp_path)
+    assert torch.equal(again.decode(latents, style), codec.decode(latents, style))
+
+
 def test_widths_must_fit_the_factor():
     with pytest.raises(ValueError, match="factor 8 needs 3 widths"):
         PatchCodec(factor=8, widths=(8, 8))

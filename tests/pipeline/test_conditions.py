@@ -158,6 +158,15 @@ def test_a_negative_prompt_takes_the_place_of_nothing(pipe, picture, anna):
     torch.testing.assert_close(context.tokens[1], plain.tokens[1])
 
 
+def test_the_context_holds_the_style_for_the_decoder(pipe, picture, anna):
+    request = make_request((anna,), alpha=0.25, style_scale=2.0)
+    context = make_context(pipe, request, [anna], make_scene(picture), seeds(1))
+    e_h = look(pipe, make_scene(picture).style, 1)
+    e_t = imagine(pipe, request.prompt, condition_generators(seeds(1)))
+    torch.testing.assert_close(context.style, 2 * (0.25 * e_h + 0.75 * e_t))
+    assert torch.equal(context.to(torch.bfloat16).style, context.style)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_a_branch_of_weight_0_is_not_computed(pipe, picture, alpha):
     if alpha == 1:

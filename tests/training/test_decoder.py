@@ -8,14 +8,14 @@ import torch
 
 from facestudio.codec.patch import PatchCodec
 from facestudio.training import decoder, unet
-from facestudio.training.critic import PatchCritic, hinge, map_distance
+from facestudio.training.critic import LatentCritic, PatchCritic, hinge, map_distance
 from facestudio.training.loop import LoopSettings
 from facestudio.training.unet_settings import (
     FaceMapSettings,
     GuidanceSettings,
     UNetSettings,
 )
-from tests.training.conftest import CHANNELS
+from tests.training.conftest import CHANNELS, STYLE_DIM
 
 
 @pytest.fixture
@@ -42,21 +42,37 @@ def settings(prepared, tmp_path, loop) -> decoder.Settings:
 
 
 def test_verdicts_stand_at_the_latents_places():
-    critic = PatchCritic(CHANNELS, width=8)
-    verdict, maps = critic(torch.zeros(2, 3, 64, 32), torch.zeros(2, CHANNELS, 8, 4))
+    critic = PatchCritic(CHANNELS, STYLE_DIM, width=8)
+    told = torch.zeros(2, CHANNELS, 8, 4), torch.zeros(2, STYLE_DIM)
+    verdict, maps = critic(torch.zeros(2, 3, 64, 32), *told)
     assert verdict.shape == (2, 1, 8, 4)
     assert [m.shape[-1] for m in maps] == [16, 8, 4, 4]
 
 
 def test_a_judge_gives_gradients_to_the_pixels_alone():
-    critic = PatchCritic(CHANNELS, width=8).eval()
+    critic = PatchCritic(CHANNELS, STYLE_DIM, width=8).eval()
     pixels = torch.randn(1, 3, 32, 32, requires_grad=True)
-    latents = torch.randn(1, CHANNELS, 4, 4)
-    verdict, _ = critic.judge(pixels, latents)
+    told = torch.randn(1, CHANNELS, 4, 4), torch.randn(1, STYLE_DIM)
+    verdict, _ = critic.judge(pixels, *told)
     verdict.sum().backward()
     assert pixels.grad.abs().sum() > 0
     assert all(weight.grad is None for weight in critic.parameters())
-    torch.testing.assert_close(verdict, critic(pixels, latents)[0])
+    torch.testing.assert_close(verdict, critic(pixels, *told)[0])
+    other = critic(pixels, told[0], -told[1])[0]
+    assert not torch.allclose(verdict, other)
+
+
+def test_a_critic_of_latents_judges_at_three_scales_and_minds_the_style():
+    critic = LatentCritic(CHANNELS, STYLE_DIM, width=8).eval()
+    latents = torch.randn(2, CHANNELS, 8, 8, requires_grad=True)
+    style = torch.randn(2, STYLE_DIM)
+    verdict = critic.judge(latents, style)
+    assert verdict.shape == (2, 64 + 16 + 4)
+    verdict.sum().backward()
+    assert latents.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in critic.parameters())
+    torch.testing.assert_close(verdict, critic(latents, style))
+    assert not torch.allclose(verdict, critic(latents, -style))
 
 
 def test_hinge_and_map_distance_at_known_points():
@@ -67,15 +83,35 @@ def test_hinge_and_map_distance_at_known_points():
     assert float(map_distance(one, [torch.full((1, 2), 3.0)])) == pytest.approx(0.5, rel=1e-4)
 
 
+def test_the_critic_of_latents_learns_to_tell():
+    torch.manual_seed(0)
+    critic = LatentCritic(CHANNELS, STYLE_DIM, width=8)
+    steps = torch.optim.Adam(critic.parameters(), 3e-3)
+    style = torch.zeros(8, STYLE_DIM)
+    doubts = []
+    for _ in range(40):
+        real, made = (
+            torch.randn(8, CHANNELS, 8, 8),
+            torch.randn(8, CHANNELS, 1, 1).expand(-1, -1, 8, 8),
+        )
+        doubt = hinge(critic(real, style), critic(made, style))
+        steps.zero_grad()
+        doubt.backward()
+        steps.step()
+        doubts.append(float(doubt.detach()))
+    assert doubts[-1] < 0.7 * doubts[0]
+
+
 def test_the_critic_learns_to_tell():
     torch.manual_seed(0)
-    critic = PatchCritic(CHANNELS, width=8)
+    critic = PatchCritic(CHANNELS, STYLE_DIM, width=8)
+    style = torch.zeros(4, STYLE_DIM)
     steps = torch.optim.Adam(critic.parameters(), 3e-3)
     doubts = []
     for _ in range(25):
         latents = torch.randn(4, CHANNELS, 4, 4)
         real, made = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32) * 0.2
-        doubt = hinge(critic(real, latents)[0], critic(made, latents)[0])
+        doubt = hinge(critic(real, latents, style)[0], critic(made, latents, style)[0])
         steps.zero_grad()
         doubt.backward()
         steps.step()
@@ -89,6 +125,28 @@ def test_the_decoder_learns_to_draw(settings, loop):
     longer = replace(settings, loop=replace(loop, steps=150, lr=1e-2), **alone)
     decoder.train(longer, lambda step, figures: told.append(figures["error"]))
     assert np.mean(told[-10:]) < 0.9 * np.mean(told[:10])
+
+
+def test_a_codec_that_learns_styles_draws_as_before_at_first():
+    torch.manual_seed(0)
+    codec = PatchCodec(channels=CHANNELS, widths=(8, 8, 8), blocks=1)
+    torch.nn.init.normal_(codec.refine.stages[-2].weight)
+    told = decoder.tell_style(codec, STYLE_DIM, 4)
+    latents = torch.randn(2, CHANNELS, 4, 4)
+    style = torch.randn(2, STYLE_DIM)
+    assert torch.equal(told.decode(latents, style), codec.decode(latents))
+    assert (told.style_dim, told.config.fine_width) == (STYLE_DIM, 4)
+
+
+def test_the_amount_of_detail_is_that_of_bends_wherever_they_lie():
+    flat = torch.zeros(1, 3, 32, 32)
+    checks = flat.clone()
+    checks[..., ::2, ::2] = 1
+    moved = checks.roll(1, -1)
+    amounts = [decoder.amount_of_detail(each) for each in (flat, checks, moved)]
+    assert float(amounts[0].abs().sum()) == 0
+    assert amounts[1].min() > 0.5
+    torch.testing.assert_close(amounts[1], amounts[2])
 
 
 def test_pictures_are_those_of_the_latents_mirrored_with_them(settings, rng):

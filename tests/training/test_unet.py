@@ -15,6 +15,7 @@ from facestudio.training.loop import LoopSettings, Trainer
 from facestudio.training.pairs import SamplePool, compose
 from facestudio.training.unet import Settings, UNetTask, train
 from facestudio.training.unet_settings import (
+    CriticSettings,
     FaceMapSettings,
     GuidanceSettings,
     IdentityLossSettings,
@@ -325,7 +326,42 @@ def test_identity_loss_is_added_at_low_noise_only(mapped, rng, recogniser_file):
     assert loss.item() > figures["rebuilt"]
     assert 0 < figures["unlike"] < 2
     never = replace(task.settings, identity_loss=replace(chosen, below=0))
-    assert UNetTask(never).loss(task.model, batch)[1] == {}
+    assert "unlike" not in UNetTask(never).loss(task.model, batch)[1]
+
+
+@pytest.fixture
+def criticised(mapped) -> Settings:
+    return replace(mapped, critic=CriticSettings(weight=0.5, width=8))
+
+
+@pytest.mark.parametrize("compose", [0.0, 1.0])
+def test_a_critic_pulls_as_hard_as_it_is_told(criticised, rng, compose):
+    task = UNetTask(replace(criticised, compose=compose))
+    batch = task.batch(rng, 6)
+    loss, figures = task.loss(task.model, batch)
+    assert figures["doubt"] == pytest.approx(2, abs=1)
+    assert batch["veil"].shape == batch["latents"].shape
+    loss.backward()
+    assert all(weight.grad is not None for weight in task.model.critic.parameters())
+    predicted, noisy, _ = task.predict(task.model, batch)
+    predicted = predicted.detach().requires_grad_()
+    alpha = task.scheduler.alphas_cumprod[batch["t"]].view(-1, 1, 1, 1)
+    clean = task.clean(predicted, noisy, alpha)
+    given = (clean, predicted, torch.tensor(3.0), batch)
+    pull = torch.autograd.grad(task._critic_loss(task.model.critic, *given)[0], predicted)[0]
+    assert float(pull.norm()) == pytest.approx(0.5 * 3.0, rel=1e-3)
+
+
+def test_a_critic_is_trained_with_the_generator_and_not_exported(criticised):
+    fresh = UNetTask(criticised)
+    trained = Trainer(UNetTask(criticised), criticised.loop, {})
+    trained.train()
+    for before, after in zip(
+        fresh.model.critic.parameters(), trained.plain_model.critic.parameters(), strict=True
+    ):
+        assert not torch.equal(before, after)
+    exported = sorted(each.name for each in (criticised.loop.out / "export").iterdir())
+    assert exported == ["face_map", "guidance", "scheduler", "unet"]
 
 
 @pytest.mark.parametrize("kind", ["v_prediction", "epsilon", "sample"])

@@ -34,7 +34,7 @@ class KLCodec(nn.Module):
         found = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mode().to(pixels)
         return (found - self.shift) * self.scaling
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in -1...1 of latents."""
+    def decode(self, latents: Tensor, style: Tensor | None = None) -> Tensor:
+        """Pixels (B, 3, H, W) in -1...1 of latents; this decoder needs no style."""
         ready = (latents / self.scaling + self.shift).to(self.vae.dtype)
         return self.vae.decode(ready).sample.to(latents).clamp(-1, 1)

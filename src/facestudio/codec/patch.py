@@ -5,8 +5,10 @@ keep the order of pixel statistics: coarse colour first, detail last. Channel k 
 power of its standard deviation (`whitening`: 0 keeps pixel scale, 1 gives unit variance
 each); one factor then brings the mean variance over channels to 1, as a diffusion model wants it.
 
-The decoder starts from the exact linear inverse and adds what a few residual blocks learned:
-no seams between patches, and the detail that the dropped components carried.
+The decoder starts from the exact linear inverse and adds what a few residual blocks learned: the
+detail that the dropped components carried. A decoder that is told the style (`style_dim`) draws
+hatching where a pencil is meant and none where a photo is; one with `fine_width` then goes over the
+whole picture once more at full size, so that no seams are left between patches.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from torch.nn import functional as F
 class PatchCodec(ModelMixin, ConfigMixin):
     """Encode pixels (B, 3, H, W) in -1...1 to latents (B, channels, H/factor, W/factor) and back.
 
-    H and W must be multiples of `factor`. Fresh weights are an untrained basis: use
-    `fit_patch_codec` or `from_pretrained`.
+    H and W must be multiples of `factor`. style_dim: length of the style vectors the decoder takes
+    in; 0: none. fine_width: channels of its last layers, at the picture's size; 0: it has none.
+    Fresh weights are an untrained basis: use `fit_patch_codec` or `from_pretrained`.
     """
 
     @register_to_config
@@ -34,6 +37,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
         channels: int = 16,
         widths: tuple[int, ...] = (128, 96, 64),
         blocks: int = 2,
+        style_dim: int = 0,
+        fine_width: int = 0,
     ) -> None:
         super().__init__()
         self.factor = factor
@@ -43,7 +48,9 @@ class PatchCodec(ModelMixin, ConfigMixin):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("basis", basis.contiguous())  # orthonormal rows (channels, 3*f*f)
         self.register_buffer("scale", torch.ones(channels))
-        self.refine = Refiner(channels, factor, tuple(widths), blocks)
+        self.style_dim = style_dim
+        self.refine = Refiner(channels, factor, tuple(widths), blocks, style_dim)
+        self.finish = Finisher(widths[-1], fine_width, style_dim) if fine_width else None
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return latents (B, channels, H/factor, W/factor) of pixels (B, 3, H, W)."""
@@ -56,13 +63,21 @@ class PatchCodec(ModelMixin, ConfigMixin):
         patches = torch.einsum("bchw,cp->bphw", latents * self.scale[:, None, None], self.basis)
         return F.pixel_shuffle(patches + self.mean[:, None, None], self.factor)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return pixels (B, 3, H, W) in -1...1 of latents."""
-        return self.decode_unclamped(latents).clamp(-1, 1)
+    def decode(self, latents: Tensor, style: Tensor | None = None) -> Tensor:
+        """Return pixels (B, 3, H, W) in -1...1 of latents.
 
-    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        style (B, style_dim): what they should look like; none is a trained state too.
+        """
+        return self.decode_unclamped(latents, style).clamp(-1, 1)
+
+    def decode_unclamped(self, latents: Tensor, style: Tensor | None = None) -> Tensor:
         """Return the same without the limits, so that a loss has a gradient beyond them too."""
-        return self.decode_linear(latents) + self.refine(latents)
+        if style is None:
+            style = latents.new_zeros(len(latents), self.style_dim)
+        style = style.to(latents)
+        residual, features = self.refine(latents, style)
+        picture = self.decode_linear(latents) + residual
+        return picture if self.finish is None else self.finish(picture, features, style)
 
     def forward(self, pixels: Tensor, noise: float = 0.0) -> Tensor:
         """Return the unclamped reconstruction of pixels, for training the decoder.
@@ -76,9 +91,19 @@ class PatchCodec(ModelMixin, ConfigMixin):
 
 
 class Refiner(nn.Module):
-    """Residual picture (B, 3, H, W) of latents: blocks at each scale, doubled by pixel shuffle."""
+    """Residual picture (B, 3, H, W) of latents, and features (B, width, H/2, W/2) it is made of.
 
-    def __init__(self, channels: int, factor: int, widths: tuple[int, ...], blocks: int) -> None:
+    Blocks at each scale, doubled by pixel shuffle; each block is told the style (B, style_dim).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        factor: int,
+        widths: tuple[int, ...],
+        blocks: int,
+        style_dim: int = 0,
+    ) -> None:
         super().__init__()
         if 2 ** len(widths) != factor:
             raise ValueError(
@@ -89,26 +114,79 @@ class Refiner(nn.Module):
         last = self.stem
         for width, following in zip(widths, (*widths[1:], 3), strict=True):
             last = nn.Conv2d(width, 4 * following, 3, padding=1)
-            stages += [*(RefineBlock(width) for _ in range(blocks)), last, nn.PixelShuffle(2)]
+            stages += [
+                *(RefineBlock(width, style_dim) for _ in range(blocks)),
+                last,
+                nn.PixelShuffle(2),
+            ]
         self.stages = nn.Sequential(*stages)
         nn.init.zeros_(last.weight)  # a fresh decoder is the linear one
         if last.bias is not None:
             nn.init.zeros_(last.bias)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.stages(self.stem(latents))
+    def forward(self, latents: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(latents)
+        *stages, last, shuffle = self.stages
+        for stage in stages:
+            x = stage(x, style) if isinstance(stage, RefineBlock) else stage(x)
+        return shuffle(last(x)), x
 
 
 class RefineBlock(nn.Module):
-    """Two convolutions around a SiLU, added to their input."""
+    """Two convolutions around a SiLU, added to their input; the style scales and shifts between."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, style_dim: int = 0) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.told = TellStyle(style_dim, width) if style_dim else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        inner = self.conv1(F.silu(x))
+        if self.told is not None:
+            inner = self.told(inner, style)
+        return x + self.conv2(F.silu(inner))
+
+
+class TellStyle(nn.Module):
+    """Features (B, width, h, w) scaled and shifted by a style (B, style_dim); fresh: unchanged.
+
+    Source: feature-wise linear modulation (Perez et al., arXiv 1709.07871), through few numbers.
+    """
+
+    def __init__(self, style_dim: int, width: int, through: int = 24) -> None:
+        super().__init__()
+        self.read = nn.Linear(style_dim, through)
+        self.tell = nn.Linear(through, 2 * width)
+        nn.init.zeros_(self.tell.weight)
+        nn.init.zeros_(self.tell.bias)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        told = self.tell(F.silu(self.read(style)))[:, :, None, None]
+        scale, shift = told.chunk(2, dim=1)
+        return x * (1 + scale) + shift
+
+
+class Finisher(nn.Module):
+    """A picture (B, 3, H, W) gone over once more at its own size; fresh: unchanged.
+
+    It sees the picture and the decoder's last features (B, features, H/2, W/2), spread over it.
+    """
+
+    def __init__(self, features: int, width: int, style_dim: int = 0) -> None:
+        super().__init__()
+        self.spread = nn.Sequential(
+            nn.Conv2d(features, 4 * width, 3, padding=1), nn.PixelShuffle(2)
+        )
+        self.look = nn.Conv2d(width + 3, width, 3, padding=1)
+        self.block = RefineBlock(width, style_dim)
+        self.draw = nn.Conv2d(width, 3, 3, padding=1)
+        nn.init.zeros_(self.draw.weight)
+        nn.init.zeros_(self.draw.bias)  # type: ignore[arg-type]
+
+    def forward(self, picture: Tensor, features: Tensor, style: Tensor) -> Tensor:
+        x = self.look(torch.cat([picture, self.spread(features)], dim=1))
+        return picture + self.draw(F.silu(self.block(x, style)))
 
 
 def fit_patch_codec(

@@ -49,7 +49,8 @@ class GuidanceContext:
     masks: (people, h, w) at the latent's size, not 0 inside; they may not overlap. None means that
     set 0 serves the whole picture. face_map (B, F, h, w): features of the faces that stand beside
     the latents at the U-Net's input, for models that have one (`face_map.py`). added: further
-    tokens in as many sets, for models with adapters (`adapter.py`). Use one context per picture or
+    tokens in as many sets, for models with adapters (`adapter.py`). style (B, S): the look that is
+    meant, for decoders that are told it; the U-Net does not read it. Use one context per picture or
     batch: it keeps keys and values.
     Raises BadRegion where masks overlap, or leave positions to a background that has no tokens.
     """
@@ -58,6 +59,7 @@ class GuidanceContext:
     masks: Tensor | None = None
     face_map: Tensor | None = None
     added: Sequence[AddedTokens] = ()
+    style: Tensor | None = None
     _kept: dict[tuple[nn.Module, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
     _places: dict[int, list[Tensor]] = field(default_factory=dict)
 
@@ -76,7 +78,7 @@ class GuidanceContext:
         """The same context in the number type of the U-Net that it is for."""
         added = [replace(one, tokens=one.tokens.to(dtype)) for one in self.added]
         face_map = None if self.face_map is None else self.face_map.to(dtype)
-        return GuidanceContext(self.tokens.to(dtype), self.masks, face_map, added)
+        return GuidanceContext(self.tokens.to(dtype), self.masks, face_map, added, self.style)
 
     def positions(self, count: int) -> list[Tensor]:
         """Indices into a layer's `count` positions, one vector per set; computed once per size."""

@@ -75,7 +75,8 @@ def make_context(
         placed = lay_out(request.identity_scale * maps, masks, size).expand(count, -1, -1, -1)
         nobody = [torch.zeros_like(placed)] if needs_cfg(request) else []
         face_map = torch.cat([*nobody, placed])
-    return GuidanceContext(e_g, masks, face_map)
+    style = request.style_scale * blend_styles(e_h, e_T, request.alpha)
+    return GuidanceContext(e_g, masks, face_map, style=style)
 
 
 def needs_cfg(request: Request) -> bool:
@@ -212,9 +213,17 @@ def make_guidance(
         e_i = join(guidance, e_h, e_f, style_scale, identity_scale)
         e_p = join(guidance, e_T, e_f, style_scale, identity_scale)
         return blend(e_i, e_p, alpha)
+    style = blend_styles(e_h, e_T, alpha)
+    return join(guidance, style, e_f, style_scale, identity_scale)
+
+
+def blend_styles(e_h: Tensor | None, e_T: Tensor | None, alpha: float) -> Tensor:  # noqa: N803
+    """The style (n, style_dim) that a picture is drawn in: alpha e_h + (1 - alpha) e_T."""
+    if e_h is not None and e_T is not None:
+        return blend(e_h, e_T, alpha)
     style = e_T if e_h is None else e_h
     assert style is not None, "one branch at least"
-    return join(guidance, style, e_f, style_scale, identity_scale)
+    return style
 
 
 def random_background(guidance: HybridGuidance, generators: Sequence[Generator]) -> Tensor:

@@ -39,8 +39,8 @@ class Codec(Protocol):
         """Latents (B, channels, h, w) of pixels (B, 3, H, W) in -1...1."""
         ...
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in -1...1 of latents."""
+    def decode(self, latents: Tensor, style: Tensor | None = None) -> Tensor:
+        """Pixels (B, 3, H, W) in -1...1 of latents; style (B, S): the look that is meant."""
         ...
 
 

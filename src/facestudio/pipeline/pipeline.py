@@ -162,7 +162,7 @@ class FaceStudioPipeline(Parts):
         picture and its weight for each network in `pipe.controlnet`.
         callback_on_step_end(pipe, step, timestep, {"latents": …}) may give back {"latents": …}
         to go on with.
-        speed: "exact", "balanced", "fast" or SpeedSettings; by default the model's, often exact.
+        speed: "exact", "balanced", "fast", "draft" or SpeedSettings; by default the model's own.
         Raises OptionError, PictureError, ModelError, OutOfMemory, before any work where possible.
         """
         controls, scales = list_controls(control_image, controlnet_conditioning_scale)
@@ -249,11 +249,12 @@ class FaceStudioPipeline(Parts):
         latents: Tensor,
         people: Sequence[Identity | None],
         scene: Scene,
+        style: Tensor | None,
     ) -> tuple[Any, list[list[float | None]], list[bool]]:
         """The pictures as asked for, the likeness of each person in each, which are withheld."""
         if request.output_type == "latent":
             return latents, [[None] * len(people) for _ in latents], []
-        pixels = self.codec.decode(latents)
+        pixels = self.codec.decode(latents, style)
         withheld: list[bool] = []
         if self.content_checker is not None:
             pixels, withheld = hide_explicit(pixels, self.content_checker)

@@ -98,7 +98,8 @@ def make_generators(request: Request) -> tuple[list[Generator], list[int]]:
 @torch.no_grad()
 def finish(pipe: FaceStudioPipeline, run: Prepared, latents: Tensor) -> FaceStudioOutput:
     """The output of a prepared request whose latents (n, C, h, w) have been drawn."""
-    images, likeness, withheld = pipe._develop(run.request, latents, run.people, run.scene)
+    told = (run.request, latents, run.people, run.scene, run.context.style)
+    images, likeness, withheld = pipe._develop(*told)
     settings = describe_call(run.request, run.people, run.scene, run.seeds, pipe._describe())
     return FaceStudioOutput(images, likeness, list(run.seeds), settings, withheld)
 

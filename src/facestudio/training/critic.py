@@ -1,7 +1,8 @@
-"""A critic of patches: does a picture look as sharp and as drawn as real ones of these latents?
+"""Critics: does a picture look as sharp and as drawn as real ones, do latents look like real ones?
 
 Source: Isola et al., patch discriminators (arXiv 1611.07004), with the hinge loss of Lim & Ye
-(arXiv 1705.02894), spectral normalisation (arXiv 1802.05957), matched features (arXiv 1606.03498).
+(arXiv 1705.02894), spectral normalisation (arXiv 1802.05957), matched features (arXiv 1606.03498),
+conditions by projection (Miyato & Koyama, arXiv 1802.05637).
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ SLOPE = 0.2
 
 
 class PatchCritic(nn.Module):
-    """Verdicts (B, 1, H/factor, W/factor), high for real, on pixels (B, 3, H, W) of latents."""
+    """Verdicts (B, 1, H/factor, W/factor), high for real, on pixels (B, 3, H, W) of latents.
 
-    def __init__(self, channels: int, factor: int = 8, width: int = 48) -> None:
+    It is told the style (B, style_dim) that the picture is meant to be in.
+    """
+
+    def __init__(self, channels: int, style_dim: int, factor: int = 8, width: int = 48) -> None:
         super().__init__()
         halvings = factor.bit_length() - 1
         widths = [3, *(width * min(2**i, 4) for i in range(halvings))]
@@ -31,21 +35,73 @@ class PatchCritic(nn.Module):
         )
         self.join = spectral_norm(nn.Conv2d(widths[-1] + channels, widths[-1], 3, padding=1))
         self.verdict = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
+        self.wanted = spectral_norm(nn.Linear(style_dim, widths[-1]))
 
-    def forward(self, pixels: Tensor, latents: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, pixels: Tensor, latents: Tensor, style: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """The verdicts, and the maps that they were reached by, fine to coarse."""
         maps, x = [], pixels
         for stage in self.stages:
             x = F.leaky_relu(stage(x), SLOPE)
             maps.append(x)
         x = F.leaky_relu(self.join(torch.cat([x, latents], dim=1)), SLOPE)
-        return self.verdict(x), [*maps, x]
+        return self.verdict(x) + fit(x, self.wanted(style)), [*maps, x]
 
-    def judge(self, pixels: Tensor, latents: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def judge(self, pixels: Tensor, latents: Tensor, style: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The same, with gradients for the pixels alone: the critic's weights get none."""
-        fixed = {name: weight.detach() for name, weight in self.named_parameters()}
-        verdict: tuple[Tensor, list[Tensor]] = functional_call(self, fixed, (pixels, latents))
+        verdict: tuple[Tensor, list[Tensor]] = functional_call(
+            self, fixed_weights(self), (pixels, latents, style)
+        )
         return verdict
+
+
+class LatentCritic(nn.Module):
+    """Verdicts (B, N), high for real, on latents (B, C, h, w) of a style (B, S).
+
+    One for every position at three scales, so that both detail and the whole are judged.
+    Sharpens what a generator predicts in few steps: Sauer et al., arXiv 2311.17042, in latents.
+    """
+
+    def __init__(self, channels: int, style_dim: int, width: int = 96) -> None:
+        super().__init__()
+        sizes = [(channels, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 2)]
+        self.scales = nn.ModuleList(_scale(*size) for size in sizes)
+        self.verdicts = nn.ModuleList(spectral_norm(nn.Conv2d(w, 1, 1)) for _, w, _ in sizes)
+        self.styles = nn.ModuleList(spectral_norm(nn.Linear(style_dim, w)) for _, w, _ in sizes)
+
+    def forward(self, latents: Tensor, style: Tensor) -> Tensor:
+        found, x = [], latents
+        for scale, verdict, wanted in zip(self.scales, self.verdicts, self.styles, strict=True):
+            x = scale(x)
+            found.append((verdict(x) + fit(x, wanted(style))).flatten(1))
+        return torch.cat(found, dim=1)
+
+    def judge(self, latents: Tensor, style: Tensor) -> Tensor:
+        """The same, with gradients for the latents alone: the critic's weights get none."""
+        verdict: Tensor = functional_call(self, fixed_weights(self), (latents, style))
+        return verdict
+
+
+def _scale(channels: int, width: int, stride: int) -> nn.Sequential:
+    """Two convolutions, the first of which may halve the sides."""
+    kernel = 3 if stride == 1 else 4
+    return nn.Sequential(
+        spectral_norm(nn.Conv2d(channels, width, kernel, stride, padding=1)),
+        nn.LeakyReLU(SLOPE),
+        spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+        nn.LeakyReLU(SLOPE),
+    )
+
+
+def fit(features: Tensor, wanted: Tensor) -> Tensor:
+    """How well features (B, W, h, w) fit what a style wants (B, W), at each place (B, 1, h, w)."""
+    return (features * wanted[:, :, None, None]).mean(1, keepdim=True)
+
+
+def fixed_weights(module: nn.Module) -> dict[str, Tensor]:
+    """A module's weights by name, for a call whose gradient passes them by."""
+    return {name: weight.detach() for name, weight in module.named_parameters()}
 
 
 def hinge(real: Tensor, made: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 A generator's latents lack what it could not know: strands of hair, hatching, the grain of paper.
 The decoder sees the generator's own last prediction, made of a real picture's latents under a
-little noise, and learns to draw the picture they came from. Absolute errors, edges and a
-recogniser keep it true; a critic of patches makes it sharp. The encoder stays as it is, so
-that latents stay valid.
+little noise, and is told the style that the generator was told; it learns to draw the picture they
+came from. Absolute errors, edges and a recogniser keep it true; the amount of fine detail at each
+place and a critic of patches make it sharp. The encoder stays as it is, so that latents stay valid.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facestudio.codec.patch import PatchCodec
 from facestudio.data.develop import to_pixels
@@ -26,6 +27,8 @@ from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.unet import UNetTask
 from facestudio.training.unet_settings import FaceMapSettings
 from facestudio.training.unet_settings import Settings as GeneratorSettings
+
+LAPLACIAN = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Settings:
     times: tuple[int, int] = (60, 250)  # noise, of 1,000 steps, that the generator takes away
     exact: float = 0.25  # share of pictures whose latents are the encoder's own
     edge_weight: float = 1.0
+    detail_weight: float = 0.5  # of the amount of fine detail, wherever exactly it lies
+    fine_width: int = 24  # channels of the decoder's layers at the picture's size
     map_weight: float = 0.5  # of the critic's inner maps
     critic_weight: float = 0.1
     critic_width: int = 48
@@ -65,9 +70,9 @@ class DecoderAndCritic(nn.Module):
         self.codec = codec
         self.critic = critic
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return unclamped pixels (B, 3, H, W) of latents (B, C, h, w)."""
-        return self.codec.decode_unclamped(latents)
+    def forward(self, latents: Tensor, style: Tensor) -> Tensor:
+        """Return unclamped pixels (B, 3, H, W) of latents (B, C, h, w) in a style (B, S)."""
+        return self.codec.decode_unclamped(latents, style)
 
 
 class DecoderTask:
@@ -75,14 +80,17 @@ class DecoderTask:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        codec = PatchCodec.from_pretrained(settings.codec)
         self.generator = UNetTask(self._generator_settings(), with_pictures=True)
         self.generator.model.eval().requires_grad_(False)
         self.likeness = (
             PixelIdentityLoss(settings.identity.teacher) if settings.identity.teacher else None
         )
         torch.manual_seed(settings.loop.seed)
-        critic = PatchCritic(codec.channels, codec.factor, settings.critic_width)
+        style_dim = self.generator.data.arrays["style"].shape[1]
+        codec = tell_style(
+            PatchCodec.from_pretrained(settings.codec), style_dim, settings.fine_width
+        )
+        critic = PatchCritic(codec.channels, style_dim, codec.factor, settings.critic_width)
         self.model = DecoderAndCritic(codec, critic)
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
@@ -99,21 +107,22 @@ class DecoderTask:
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the decoder's loss and the critic's, each on its own weights."""
-        settings, pixels = self.settings, batch["pixels"]
+        settings, pixels, style = self.settings, batch["pixels"], batch["style"][:, 0]
         latents = self._soften(batch)
-        made = model(latents).float()
+        made = model(latents, style).float()
         error = made - pixels
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        loss = error.abs().mean() + settings.edge_weight * edges
+        detail = (amount_of_detail(made) - amount_of_detail(pixels)).abs().mean()
+        loss = error.abs().mean() + settings.edge_weight * edges + settings.detail_weight * detail
         figures = {"error": float(error.detach().abs().mean()), "sharp": _sharpness(made, pixels)}
         if self.likeness is not None and (rows := batch["in_layout"].nonzero()[:, 0]).numel():
             unlike = self.likeness(made[rows], pixels[rows]).mean()
             loss = loss + settings.identity.weight * unlike
             figures["unlike"] = float(unlike.detach())
         critic = _plain(model).critic
-        real, real_maps = critic(pixels, latents)
-        judged, _ = critic(made.detach(), latents)
-        verdict, maps = critic.judge(made, latents)
+        real, real_maps = critic(pixels, latents, style)
+        judged, _ = critic(made.detach(), latents, style)
+        verdict, maps = critic.judge(made, latents, style)
         doubt = hinge(real, judged)
         loss = loss + settings.map_weight * map_distance(real_maps, maps)
         loss = loss + doubt - settings.critic_weight * verdict.mean()
@@ -133,7 +142,7 @@ class DecoderTask:
         batch = self.batch(np.random.default_rng(self.settings.loop.seed), 8)
         batch["exact"] = torch.zeros(8, dtype=torch.bool)
         with torch.no_grad():
-            made = model(self._soften(batch)).clamp(-1, 1)
+            made = model(self._soften(batch), batch["style"][:, 0]).clamp(-1, 1)
         rows = (batch["pixels"], made.cpu())
         sheet = torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2)
         return ((sheet.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
@@ -159,6 +168,20 @@ class DecoderTask:
         )
 
 
+def tell_style(codec: PatchCodec, style_dim: int, fine_width: int) -> PatchCodec:
+    """Return the same codec with a decoder that can be told a style, and draws as before so far."""
+    kept = {name: codec.config[name] for name in ("factor", "channels", "widths", "blocks")}
+    told = PatchCodec(**kept, style_dim=style_dim, fine_width=fine_width)
+    told.load_state_dict(codec.state_dict(), strict=False)
+    return told
+
+
+def amount_of_detail(pixels: Tensor, patch: int = 8) -> Tensor:
+    """How strongly brightness bends, on average about each place: (B, 1, H/4, W/4)."""
+    bends = F.conv2d(pixels.mean(1, keepdim=True), LAPLACIAN.to(pixels))
+    return F.avg_pool2d(bends.abs(), patch, patch // 2)
+
+
 def _plain(model: nn.Module) -> DecoderAndCritic:
     inner = getattr(model, "module", model)  # as DistributedDataParallel wraps it
     assert isinstance(inner, DecoderAndCritic)
@@ -167,10 +190,9 @@ def _plain(model: nn.Module) -> DecoderAndCritic:
 
 def _sharpness(made: Tensor, real: Tensor) -> float:
     """Return how far the Laplacian varies in made pictures, over real ones: 1 is as sharp."""
-    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], device=real.device)[None, None]
     with torch.no_grad():
         spreads = [
-            torch.conv2d(each.float().mean(1, keepdim=True), kernel).flatten(1).var(1)
+            F.conv2d(each.float().mean(1, keepdim=True), LAPLACIAN.to(real)).flatten(1).var(1)
             for each in (made, real)
         ]
     return float((spreads[0] / spreads[1].clamp_min(1e-6)).median())

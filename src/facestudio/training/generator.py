@@ -17,6 +17,7 @@ from facestudio.guidance.attention import (
 )
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.guidance.mapped_unet import MappedUNet, add_face_map
+from facestudio.training.critic import LatentCritic
 from facestudio.training.unet_settings import Settings
 
 
@@ -24,12 +25,17 @@ class Generator(nn.Module):
     """The trained whole: guidance layer, face map and U-Net, called with what a batch holds."""
 
     def __init__(
-        self, unet: UNet2DConditionModel, guidance: HybridGuidance, mapper: FaceMapper | None = None
+        self,
+        unet: UNet2DConditionModel,
+        guidance: HybridGuidance,
+        mapper: FaceMapper | None = None,
+        critic: LatentCritic | None = None,
     ) -> None:
         super().__init__()
         self.unet = unet
         self.guidance = guidance
         self.mapper = mapper
+        self.critic = critic  # what it must please while it is trained; no part of the export
         install_region_attention(unet)
 
     def forward(
@@ -53,10 +59,14 @@ class Generator(nn.Module):
     def map_faces(self, faces: Tensor) -> Tensor:
         """Return the face map (B, F, h, w) of canvases on which portraits stand side by side."""
         assert self.mapper is not None
-        cells = self.mapper.cells
-        people = faces.unfold(3, cells, cells).permute(0, 3, 1, 2, 4)  # (B, people, C, h, cells)
+        people = cut_portraits(faces, self.mapper.cells)
         maps = self.mapper(people.flatten(0, 1).contiguous()).unflatten(0, people.shape[:2])
         return torch.cat(maps.unbind(1), dim=-1)
+
+
+def cut_portraits(canvases: Tensor, cells: int) -> Tensor:
+    """Return the portraits (B, people, C, h, cells) that stand side by side on canvases."""
+    return canvases.unfold(3, cells, cells).permute(0, 3, 1, 2, 4)
 
 
 def build_generator(settings: Settings, data: PreparedSet) -> Generator:
@@ -67,16 +77,18 @@ def build_generator(settings: Settings, data: PreparedSet) -> Generator:
     """
     torch.manual_seed(settings.loop.seed)
     mapper = build_mapper(settings, data) if settings.face_map.features else None
+    critic = build_critic(settings, data) if settings.critic.weight else None
     if settings.init is None:
-        return Generator(*build_unet(settings, data, mapper), mapper)
+        return Generator(*build_unet(settings, data, mapper), mapper, critic)
     guidance = HybridGuidance.from_pretrained(settings.init / "guidance")
     if (settings.init / "face_map").is_dir():
         unet = MappedUNet.from_pretrained(settings.init / "unet")
-        return Generator(unet, guidance, FaceMapper.from_pretrained(settings.init / "face_map"))
+        mapper = FaceMapper.from_pretrained(settings.init / "face_map")
+        return Generator(unet, guidance, mapper, critic)
     unet = UNet2DConditionModel.from_pretrained(settings.init / "unet")
     if mapper is not None:
         unet = add_face_map(unet, mapper.features)
-    return Generator(unet, guidance, mapper)
+    return Generator(unet, guidance, mapper, critic)
 
 
 def build_unet(
@@ -105,6 +117,12 @@ def build_unet(
         width=settings.guidance.width,
     )
     return unet, guidance
+
+
+def build_critic(settings: Settings, data: PreparedSet) -> LatentCritic:
+    """Return a fresh critic of the set's latents and styles."""
+    channels, style_dim = (data.arrays[name].shape[1] for name in ("latents", "style"))
+    return LatentCritic(channels, style_dim, settings.critic.width)
 
 
 def build_mapper(settings: Settings, data: PreparedSet) -> FaceMapper:

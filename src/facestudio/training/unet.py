@@ -11,6 +11,8 @@ classifier-free guidance. Beyond it, each a setting:
   that "smiling" or "with glasses" can be told: what the face does is not in a style without it;
 - where the model has a face map (`face_map.features`), it comes from the same photo as the
   identity, wherever that photo has the layout of a portrait;
+- a critic may judge the clean latents that predictions mean (`critic.weight`), so that few steps
+  give a picture and not a mean of many;
 - some batches hold two or three people side by side on a wide canvas (`compose`), each with
   its own region, so that region attention works.
 """
@@ -34,7 +36,8 @@ from facestudio.guidance.mapped_unet import TIMES, MappedUNet, fit_first_guess
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
-from facestudio.training.generator import Generator, build_generator
+from facestudio.training.critic import LatentCritic, hinge
+from facestudio.training.generator import Generator, build_generator, cut_portraits
 from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.loop import Report, train_task
 from facestudio.training.noising import draw_noise_of
@@ -91,17 +94,33 @@ class UNetTask:
                 name: value[:, None] if name in ("style", "identity") else value
                 for name, value in gathered.items()
             }
-        return told | draw_noise_of(told, rng)
+        told |= draw_noise_of(told, rng)
+        if self.model.critic is not None:
+            told["veil"] = self._veil(told["latents"], rng)
+        return told
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the mean squared error of the prediction at uniformly drawn times."""
+        """Return the mean squared error of the prediction at uniformly drawn times.
+
+        With it what the recogniser and the critic have to say, where the settings ask them.
+        """
         predicted, noisy, target = self.predict(model, batch)
-        rebuilt = F.mse_loss(predicted, target)
-        if self.likeness is None or "faces" not in batch or "masks" in batch:
-            return rebuilt, {}
-        return self._add_likeness(rebuilt, predicted, noisy, batch)
+        loss = rebuilt = F.mse_loss(predicted, target)
+        figures: dict[str, float] = {}
+        if self.likeness is None and self.model.critic is None:
+            return loss, figures
+        alpha = self.scheduler.alphas_cumprod.to(noisy.device)[batch["t"]].view(-1, 1, 1, 1)
+        clean = self.clean(predicted, noisy, alpha)
+        if self.likeness is not None and "faces" in batch and "masks" not in batch:
+            unlike, figures = self._likeness_loss(clean, alpha, batch)
+            loss = loss + unlike
+        if self.model.critic is not None:
+            pull = torch.autograd.grad(rebuilt, predicted, retain_graph=True)[0].norm()
+            doubt, seen = self._critic_loss(self.model.critic, clean, predicted, pull, batch)
+            loss, figures = loss + doubt, figures | seen
+        return loss, {"rebuilt": rebuilt.item(), **figures}
 
     def predict(
         self, model: nn.Module, batch: Mapping[str, Tensor]
@@ -112,6 +131,11 @@ class UNetTask:
         masks = batch["masks"][0] if "masks" in batch else None  # the same for all
         told = (batch["style"], batch["identity"], masks, self._blur(batch))
         return model(noisy, t, *told).float(), noisy, self._target(latents, noise, t)
+
+    def _veil(self, latents: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return noise (B, C, h, w) of its own strength for each canvas, for the critic's eyes."""
+        strength = rng.random((len(latents), 1, 1, 1), np.float32) * self.settings.critic.noise
+        return torch.from_numpy(strength * rng.standard_normal(tuple(latents.shape), np.float32))
 
     @torch.no_grad()
     def what_is_missing(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,25 +154,43 @@ class UNetTask:
         given = faces.flatten(1).any(1)[:, None, None, None]
         return faces + given * self.settings.face_map.noise * batch["blur"]
 
-    def _add_likeness(
-        self,
-        rebuilt: Tensor,
-        predicted: Tensor,
-        noisy: Tensor,
-        batch: Mapping[str, Tensor],
+    def _likeness_loss(
+        self, clean: Tensor, alpha: Tensor, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss with the likeness of clear predictions to their photos, weighted."""
+        """Return how unlike their photos clear predictions are, weighted; 0 where none is."""
         assert self.likeness is not None
         chosen, t = self.settings.identity_loss, batch["t"]
         told = batch["in_layout"] & batch["faces"].flatten(1).any(1)
         rows = (told & (t < chosen.below)).nonzero()[: chosen.samples, 0]
         if not len(rows):
-            return rebuilt, {}
-        alpha = self.scheduler.alphas_cumprod.to(t.device)[t[rows]].view(-1, 1, 1, 1)
-        clean = self.clean(predicted[rows], noisy[rows], alpha)
-        unlike = self.likeness(clean, batch["faces"][rows])
-        loss = rebuilt + chosen.weight * (unlike * alpha.flatten()).sum() / len(t)
-        return loss, {"rebuilt": rebuilt.item(), "unlike": unlike.mean().item()}
+            return clean.new_zeros(()), {}
+        unlike = self.likeness(clean[rows], batch["faces"][rows])
+        loss = chosen.weight * (unlike * alpha[rows].flatten()).sum() / len(t)
+        return loss, {"unlike": unlike.mean().item()}
+
+    def _critic_loss(
+        self,
+        critic: LatentCritic,
+        clean: Tensor,
+        predicted: Tensor,
+        pull: Tensor,
+        batch: Mapping[str, Tensor],
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the critic's own loss and the generator's, which pulls in proportion to `pull`.
+
+        Portraits on one canvas are judged one by one, each with its style.
+        """
+        side = batch["latents"].shape[2]
+        made, real = (
+            cut_portraits(each + batch["veil"], side).flatten(0, 1)
+            for each in (clean, batch["latents"])
+        )
+        style = batch["style"][:, : len(made) // len(clean)].flatten(0, 1)
+        verdict = critic.judge(made, style).mean()
+        doubt = hinge(critic(real, style), critic(made.detach(), style))
+        own = torch.autograd.grad(verdict, predicted, retain_graph=True)[0].norm()
+        weight = self.settings.critic.weight * pull / (own + 1e-8)
+        return doubt - weight * verdict, {"doubt": doubt.item(), "verdict": verdict.item()}
 
     def clean(self, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:
         """Return the clean latents that a prediction means; alpha: what is left of the signal."""

@@ -48,6 +48,19 @@ class IdentityLossSettings:
 
 
 @dataclass(frozen=True)
+class CriticSettings:
+    """A critic of the clean latents that predictions mean; 0: none.
+
+    It makes predictions at high noise look like latents and not like a mean of many, so that few
+    steps suffice. It pulls at a prediction `weight` times as hard as the rebuilding loss does.
+    """
+
+    weight: float = 0.0
+    width: int = 96
+    noise: float = 0.3  # standard deviation at most of what is added to the latents it judges
+
+
+@dataclass(frozen=True)
 class NoiseSettings:
     """diffusers' DDPMScheduler: the noise that training adds."""
 
@@ -68,6 +81,7 @@ class Settings:
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     face_map: FaceMapSettings = field(default_factory=FaceMapSettings)
     identity_loss: IdentityLossSettings = field(default_factory=IdentityLossSettings)
+    critic: CriticSettings = field(default_factory=CriticSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     drop_style: float = 0.64
     drop_face: float = 0.1
