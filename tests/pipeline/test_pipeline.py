@@ -153,9 +153,9 @@ def test_one_person_with_the_whole_picture_is_the_plain_path_exactly(pipe, anna,
 def test_the_order_of_people_with_their_regions_changes_nothing(pipe, anna, ben, picture):
     one = latents_of(pipe, [anna, ben], style=picture(4), regions=[LEFT, RIGHT])
     two = latents_of(pipe, [ben, anna], style=picture(4), regions=[RIGHT, LEFT])
-    assert torch.equal(one, two)
+    torch.testing.assert_close(one, two)  # some processors round rows of a product by their place
     swapped = latents_of(pipe, [ben, anna], style=picture(4), regions=[LEFT, RIGHT])
-    assert not torch.equal(one, swapped)
+    assert not torch.allclose(one, swapped, atol=1e-2)
 
 
 def test_a_fixed_background_is_the_picture_as_it_is(pipe, anna, picture):
