@@ -115,7 +115,7 @@ def test_options_reach_the_pipeline_by_its_names(generate, anna, swatch, calls):
     assert pixels("portrait.png").shape == (48, 40, 3)
 
 
-@pytest.mark.parametrize("speed", ["exact", "balanced", "fast"])
+@pytest.mark.parametrize("speed", ["exact", "balanced", "fast", "draft"])
 def test_the_speed_is_the_calls_and_stands_in_the_picture(generate, calls, speed):
     assert generate("--prompt", "a man", "--speed", speed).code == 0
     _, options = calls[0]

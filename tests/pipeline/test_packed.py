@@ -11,7 +11,12 @@ from facestudio import FaceStudioPipeline
 from facestudio.codec.kl import KLCodec
 from facestudio.guidance.attention import GuidanceContext, call_unet, install_region_attention
 from facestudio.pipeline.packed import can_pack, pack, share_first, unpack
-from facestudio.pipeline.packed_layers import Packed, PackedConv2d
+from facestudio.pipeline.packed_layers import (
+    Packed,
+    PackedConv2d,
+    PackedPointwise,
+    pack_convolution,
+)
 from facestudio.pipeline.reuse import reuse
 from facestudio.pipeline.speed import SpeedSettings
 
@@ -70,6 +75,34 @@ def test_every_convolution_and_every_transformer_is_packed():
     assert left.count("Conv2d") == 0
     assert left.count("Transformer2DModel") == 0
     assert left.count("PackedTransformer") == 4
+    assert left.count("PackedPointwise") == 8 + 5  # of the transformers, and shortcuts
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_convolution_of_one_pixel_is_a_product(added, layout, bias):
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(12, 20, 1, bias=bias).to(BF16)
+    x, more = (draw(i, 2, c, 6, 5).to(BF16).to(memory_format=layout) for i, c in ((1, 12), (2, 20)))
+    given = (x, more) if added else (x,)
+    with torch.no_grad():
+        exact = conv.float()(x.float()) + (more.float() if added else 0)
+        packed = pack_convolution(conv.to(BF16))
+        made = packed(*given)
+    assert isinstance(packed, PackedPointwise)
+    assert made.shape == exact.shape
+    assert distance(made.float(), exact) < 2**-8
+
+
+@pytest.mark.parametrize("wrong", [{"stride": 2}, {"padding": 1}, {"groups": 4}])
+def test_other_convolutions_of_one_pixel_stay_convolutions(wrong):
+    conv = torch.nn.Conv2d(12, 20, 1, **wrong).to(BF16)
+    x = draw(1, 2, 12, 6, 5).to(BF16)
+    shape = conv(x).shape
+    packed = pack_convolution(conv)
+    assert isinstance(packed, PackedConv2d)
+    assert packed(x).shape == shape
 
 
 def test_the_halves_of_cfg_share_what_comes_before_the_first_guidance():
@@ -124,6 +157,9 @@ def test_an_autoencoder_is_packed_too():
         exact = codec.decode(latents)
         rounded = KLCodec(vae.to(BF16)).decode(latents)
         packed = pack(codec).decode(latents)
+    left = {type(layer).__name__ for layer in codec.modules()}
+    assert "PackedResnet" in left
+    assert "ResnetBlock2D" not in left
     assert packed.dtype == torch.float32
     assert distance(packed, exact) < 1.5 * distance(rounded, exact)
 

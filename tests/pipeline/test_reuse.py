@@ -14,10 +14,17 @@ from torch import nn
 from facestudio.guidance import GuidanceContext, install_region_attention
 from facestudio.guidance.adapter import cross_attentions
 from facestudio.pipeline.batch import draw_together
-from facestudio.pipeline.denoise import conditional_half, denoise, draw_noise, predict, start_run
+from facestudio.pipeline.denoise import (
+    Predictor,
+    conditional_half,
+    denoise,
+    draw_noise,
+    predict,
+    start_run,
+)
 from facestudio.pipeline.request import Request, check_request
 from facestudio.pipeline.reuse import graft, reuse
-from facestudio.pipeline.speed import EXACT, FAST, SpeedSettings
+from facestudio.pipeline.speed import DRAFT, EXACT, FAST, SpeedSettings
 from tests.pipeline.conftest import make_unet
 
 STEPS = 8
@@ -28,8 +35,10 @@ LEVERS = {
     "deep": SpeedSettings(deep_every=2, outer_layers=0),
     "deep, a layer more": SpeedSettings(deep_every=3, outer_layers=1),
     "gate": SpeedSettings(gate=0.5),
+    "guidance every": SpeedSettings(guidance_every=2),
     "fast": FAST,
-    "all": SpeedSettings(0.2, 0.7, deep_every=2, outer_layers=0, gate=0.4),
+    "draft": DRAFT,
+    "all": SpeedSettings(0.2, 0.7, deep_every=2, outer_layers=0, gate=0.4, guidance_every=2),
 }
 every_lever = pytest.mark.parametrize("speed", LEVERS.values(), ids=LEVERS)
 
@@ -158,6 +167,26 @@ def test_outside_its_part_guidance_computes_the_conditional_half_alone(unet):
     assert rows == [1, 1, 2, 2, 2, 2, 1, 1]
 
 
+def test_between_its_renewals_guidance_computes_the_conditional_half_alone(unet):
+    rows = []
+    unet.conv_in.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+    speed = SpeedSettings(guidance_from=0.125, guidance_to=0.75, guidance_every=3)
+    run(unet, make_context(unet, 2), (1,), speed)
+    assert rows == [1, 2, 1, 2, 1, 1, 1, 1]  # anew where it begins, and at every third step
+
+
+def test_between_its_renewals_guidance_is_what_it_made_last(unet):
+    """At a step between, with the latents and the time of the renewal, it is the full guidance."""
+    context = make_context(unet, 2)
+    start = start_run(DDIMScheduler(), 2, draw_noise((6, 8, 8), seeds(3), torch.zeros(1)), None, 1)
+    predictor = Predictor(unet, start, context, 2.5, SpeedSettings(guidance_every=2))
+    with torch.no_grad():
+        full, between = (predictor(step, torch.tensor(50), start.latents) for step in (0, 1))
+        exact = predict(unet, start.scheduler, start.latents, torch.tensor(50), context, 2.5)
+    assert torch.equal(full, exact)
+    torch.testing.assert_close(between, exact, rtol=1e-4, atol=1e-4)
+
+
 def test_without_guidance_the_interval_changes_nothing(unet):
     context = make_context(unet, 1)
     exact, light = (run(unet, context, (1,), s) for s in (EXACT, SpeedSettings(guidance_to=0.0)))
@@ -207,8 +236,9 @@ def test_cross_attention_runs_until_its_gate_closes(unet):
     assert len(calls) == len(cross_attentions(unet))
 
 
-@pytest.mark.parametrize("speed", [EXACT, FAST], ids=["exact", "fast"])
-def test_keys_and_values_are_computed_once_a_run(unet, speed):
+@pytest.mark.parametrize(("speed", "times"), [(EXACT, 1), (FAST, 2)], ids=["exact", "fast"])
+def test_keys_and_values_are_computed_once_a_run(unet, speed, times):
+    """Of both halves of guidance, and where it is left out at some steps of the one alone."""
     makers = {
         f"{name}.{part}": getattr(attn, part)
         for name, attn in cross_attentions(unet).items()
@@ -217,7 +247,7 @@ def test_keys_and_values_are_computed_once_a_run(unet, speed):
     calls = count_calls(makers)
     run(unet, make_context(unet, 2), (1,), speed)
     assert calls.keys() == makers.keys()
-    assert set(calls.values()) == {1}
+    assert max(calls.values()) == times
 
 
 def test_a_graft_shares_all_but_what_it_replaces():

@@ -3,13 +3,14 @@
 import pytest
 
 from facestudio.errors import BadOption
-from facestudio.pipeline.speed import BALANCED, EXACT, FAST, SpeedSettings, read_speed
+from facestudio.pipeline.speed import BALANCED, DRAFT, EXACT, FAST, SpeedSettings, read_speed
 from facestudio.settings import to_dict
 
 
 def test_exact_leaves_nothing_out():
     for step in range(4):
         assert EXACT.guides(step, 4)
+        assert EXACT.renews_guidance(step)
         assert not EXACT.gates(step, 4)
     assert EXACT.deep_every == 1
 
@@ -26,6 +27,7 @@ def test_shares_are_of_the_steps():
         ("exact", EXACT),
         ("fast", FAST),
         ("balanced", BALANCED),
+        ("draft", DRAFT),
         (FAST, FAST),
         (to_dict(FAST), FAST),
         ({"deep_every": 3}, SpeedSettings(deep_every=3)),
@@ -49,6 +51,7 @@ def test_other_things_are_refused(given):
         ({"guidance_from": 0.7, "guidance_to": 0.3}, "in order"),
         ({"deep_every": 0}, "deep_every=0: give a whole number from 1"),
         ({"outer_layers": -1}, "outer_layers=-1"),
+        ({"guidance_every": 0}, "guidance_every=0: give a whole number from 1"),
     ],
 )
 def test_impossible_settings_are_refused(options, match):

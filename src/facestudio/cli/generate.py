@@ -21,7 +21,7 @@ MAX_PICTURES = 1000
 SEEDS = 2**31
 
 Background = Literal["style", "random", "fixed"]
-Speed = Literal["exact", "balanced", "fast"]
+Speed = Literal["exact", "balanced", "fast", "draft"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Person = "Several people"
 Sampling = "Sampling"

@@ -95,16 +95,15 @@ def denoise(
 
     With twice as many rows of tokens as latents, the first half is the unconditional one of
     classifier-free guidance. on_step_end(step, timestep, latents) gives the latents to go on with.
-    speed: where in the run guidance counts.
+    speed: where in the run guidance counts, and how often it is renewed.
     """
-    scheduler, latents, steps = start.scheduler, start.latents, len(start.timesteps)
-    unguided = conditional_half(context) if len(context.tokens) > len(latents) else context
+    scheduler, latents = start.scheduler, start.latents
+    predicted = Predictor(unet, start, context, guidance_scale, speed)
     extra = step_options(scheduler, generators)
     if hold is not None:
         latents = hold.apply(latents, scheduler, start.timesteps[0])
     for step, timestep in enumerate(start.timesteps):
-        told = context if speed.guides(step, steps) else unguided
-        prediction = predict(unet, scheduler, latents, timestep, told, guidance_scale)
+        prediction = predicted(step, timestep, latents)
         latents = scheduler.step(prediction, timestep, latents, **extra).prev_sample
         if hold is not None:
             after = start.timesteps[step + 1] if step + 1 < len(start.timesteps) else None
@@ -122,6 +121,35 @@ def conditional_half(context: GuidanceContext) -> GuidanceContext:
     return GuidanceContext(context.tokens[half:], context.masks, face_map, added)
 
 
+class Predictor:
+    """Predictions of one run: classifier-free guidance counts, and is renewed, as `speed` says."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        start: Start,
+        context: GuidanceContext,
+        guidance_scale: float,
+        speed: SpeedSettings,
+    ) -> None:
+        self.unet, self.scheduler, self.speed = unet, start.scheduler, speed
+        self.steps, self.scale = len(start.timesteps), guidance_scale
+        self.doubled = len(context.tokens) > len(start.latents)
+        self.context = context
+        self.given = conditional_half(context) if self.doubled else context
+        self._pull: Tensor | None = None  # from without the guidance to with it, as last computed
+
+    def __call__(self, step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        """The prediction (B, C, h, w) at a step of the run."""
+        guides = self.doubled and self.speed.guides(step, self.steps)
+        if guides and (self._pull is None or self.speed.renews_guidance(step)):
+            rows = predict_rows(self.unet, self.scheduler, latents, timestep, self.context)
+            guided, self._pull = pull_away(rows, self.scale)
+            return guided
+        given = predict_rows(self.unet, self.scheduler, latents, timestep, self.given)
+        return given + (self.scale - 1) * self._pull if guides and self._pull is not None else given
+
+
 def predict(
     unet: UNet2DConditionModel,
     scheduler: Any,
@@ -130,18 +158,35 @@ def predict(
     context: GuidanceContext,
     guidance_scale: float,
 ) -> Tensor:
-    """The U-Net's prediction (B, C, h, w), moved away from the unconditional one, if any.
+    """The U-Net's prediction (B, C, h, w), moved away from the unconditional one, if any."""
+    rows = predict_rows(unet, scheduler, latents, timestep, context)
+    return rows if len(rows) == len(latents) else pull_away(rows, guidance_scale)[0]
+
+
+def predict_rows(
+    unet: UNet2DConditionModel,
+    scheduler: Any,
+    latents: Tensor,
+    timestep: Tensor,
+    context: GuidanceContext,
+) -> Tensor:
+    """The U-Net's prediction for each of the context's rows: as many as latents, or twice as many.
 
     The U-Net is called in the context's dtype; what comes back and is added up has the latents'.
     """
     doubled = len(context.tokens) == 2 * len(latents)
     inputs = scheduler.scale_model_input(torch.cat([latents] * 2) if doubled else latents, timestep)
-    told = call_unet(unet, inputs.to(context.tokens.dtype), timestep, context)
-    prediction = told.to(latents.dtype)
-    if not doubled:
-        return prediction
-    without, given = prediction.chunk(2)
-    return without + guidance_scale * (given - without)
+    return call_unet(unet, inputs.to(context.tokens.dtype), timestep, context).to(latents.dtype)
+
+
+def pull_away(rows: Tensor, guidance_scale: float) -> tuple[Tensor, Tensor]:
+    """The guided prediction of both halves (2B, C, h, w), and their difference: (B, C, h, w) each.
+
+    The first half of the rows is the unconditional one.
+    """
+    without, given = rows.chunk(2)
+    pull = given - without
+    return without + guidance_scale * pull, pull
 
 
 def step_options(scheduler: Any, generators: Sequence[Generator]) -> dict[str, Any]:

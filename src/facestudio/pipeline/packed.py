@@ -21,12 +21,14 @@ from torch import nn
 from facestudio.guidance.attention import RegionAttention
 from facestudio.pipeline.packed_layers import (
     Packed,
-    PackedConv2d,
     PackedResnet,
     PackedTransformer,
+    pack_convolution,
 )
 
 Network = TypeVar("Network", bound=nn.Module)
+
+PLAIN_NORMS = ("default", "group")  # of a U-Net, and of an autoencoder, which has no time
 
 
 def can_pack(network: nn.Module) -> bool:
@@ -78,14 +80,14 @@ def _maker_for(layer: nn.Module) -> Callable[[Any], Packed] | None:
     if isinstance(layer, Transformer2DModel):
         return PackedTransformer if _is_plain_transformer(layer) else None
     if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
-        return PackedConv2d
+        return pack_convolution
     return None
 
 
 def _is_plain_resnet(layer: ResnetBlock2D) -> bool:
     """Whether the block is as Stable Diffusion has it."""
     plain = layer.upsample is None and layer.downsample is None and not layer.skip_time_act
-    usual = layer.time_embedding_norm == "default" and layer.output_scale_factor == 1
+    usual = layer.time_embedding_norm in PLAIN_NORMS and layer.output_scale_factor == 1
     return plain and usual and isinstance(layer.nonlinearity, nn.SiLU)
 
 

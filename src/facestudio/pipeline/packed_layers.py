@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facestudio.guidance.attention import attend_by_region, split_heads
+from facestudio.pipeline.long_attention import attend
 
 # Named down to the overload: torch prints every tensor of a call into the error of one not meant.
 KERNELS = torch.ops.mkldnn
@@ -82,6 +83,27 @@ class PackedConv2d(PackedWeight):
         return CONVOLVE_ONTO(x, added, weight, self.bias, *self.sizes, "add", 1.0, None, [], None)
 
 
+class PackedPointwise(PackedWeight):
+    """A convolution of 1×1, as a product; as a convolution it can take 50 times as long."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv)
+        self.bias = conv.bias
+        self.keep(KERNELS._reorder_linear_weight(conv.weight.detach().flatten(1)))
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        rows, (weight,) = _to_rows(x), self.blocks
+        if added is None:
+            made = MULTIPLY(rows, weight, self.bias, "none", [], "")
+        else:
+            made = MULTIPLY_ONTO(rows, _to_rows(added), weight, self.bias, "add")
+        return made.permute(0, 3, 1, 2)
+
+    def dense(self) -> Tensor:
+        """The weight as it was."""
+        return super().dense()[:, :, None, None]
+
+
 class PackedLinear(PackedWeight):
     """A linear layer, with something added to its result where it is given."""
 
@@ -147,7 +169,7 @@ class PackedResnet(Packed):
         self.conv1, self.conv2 = PackedConv2d(plain.conv1), PackedConv2d(plain.conv2)
         self.time_emb_proj = plain.time_emb_proj
         short = plain.conv_shortcut
-        self.conv_shortcut = None if short is None else PackedConv2d(short)
+        self.conv_shortcut = None if short is None else pack_convolution(short)
 
     def forward(self, x: Tensor, temb: Tensor | None = None) -> Tensor:
         half = half_of(x) if self.shares_halves else None
@@ -193,7 +215,7 @@ class PackedAttention(Packed):
         else:
             source = x if told is None else told
             key, value = (split_heads(make(source), self.heads) for make in (self.to_k, self.to_v))
-            mixed = F.scaled_dot_product_attention(query, key, value)
+            mixed = attend(query, key, value)
         return mixed.transpose(1, 2).flatten(2)
 
 
@@ -241,7 +263,7 @@ class PackedTransformer(Packed):
     def __init__(self, plain: Transformer2DModel) -> None:
         super().__init__(plain)
         self.norm = PackedNorm(plain.norm)
-        self.proj_in, self.proj_out = PackedConv2d(plain.proj_in), PackedConv2d(plain.proj_out)
+        self.proj_in, self.proj_out = map(pack_convolution, (plain.proj_in, plain.proj_out))
         self.transformer_blocks = nn.ModuleList(map(PackedBlock, plain.transformer_blocks))
 
     def forward(
@@ -268,6 +290,17 @@ class PackedTransformer(Packed):
     def blocks(self) -> list[PackedBlock]:
         """The transformer blocks, in their order."""
         return [block for block in self.transformer_blocks if isinstance(block, PackedBlock)]
+
+
+def pack_convolution(conv: nn.Conv2d) -> PackedWeight:
+    """What stands for a convolution."""
+    pointwise = conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0)
+    return PackedPointwise(conv) if pointwise and conv.groups == 1 else PackedConv2d(conv)
+
+
+def _to_rows(x: Tensor) -> Tensor:
+    """Features (B, C, h, w) as (B, h, w, C), as they lie in memory when they are channels-last."""
+    return x.permute(0, 2, 3, 1).contiguous()
 
 
 def _as_it_is(layer: nn.Module) -> nn.Module:
