@@ -8,6 +8,8 @@ from diffusers import UNet2DConditionModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from facestudio.guidance.attention import install_region_attention
+from facestudio.pipeline.packed import pack, packs
 from facestudio.pipeline.stream import read_header, read_streamed
 
 FILE = "diffusion_pytorch_model.safetensors"
@@ -35,6 +37,34 @@ def test_it_is_the_network_that_diffusers_reads(pipe, folder, dtype, stored):
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in two)
     assert {tensor.dtype for tensor in one.values()} == {dtype}
+
+
+@pytest.mark.skipif(not packs(torch.bfloat16), reason="this processor packs nothing")
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_packed_as_it_is_read_it_is_what_is_packed_after(pipe, folder, stored):
+    path = folder / FILE
+    save_file({name: tensor.to(stored) for name, tensor in load_file(path).items()}, path)
+    kind = type(pipe.unet)
+    mine = read_streamed(kind, folder, torch.bfloat16, packed=True)
+    after = read_streamed(kind, folder, torch.bfloat16)
+    install_region_attention(after)
+    pack(after)
+    assert [type(layer) for layer in mine.modules()] == [type(layer) for layer in after.modules()]
+    one, two = mine.state_dict(), after.state_dict()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in two)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_network_outlives_its_file(pipe, folder, packed):
+    network = read_streamed(type(pipe.unet), folder, torch.bfloat16, packed)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    path = folder / FILE
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    path.unlink()
+    after = network.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_nothing_is_left_empty(pipe, folder):

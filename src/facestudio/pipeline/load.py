@@ -32,6 +32,7 @@ from facestudio.faces.load import load_identity_encoder, save_identity_encoder
 from facestudio.faces.packs import pack_detector
 from facestudio.images import write_bytes
 from facestudio.pipeline.hub import HUB_NAME, fetch_folder
+from facestudio.pipeline.packed import packs
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.pipeline.precision import at_least_fp32
 from facestudio.pipeline.stream import read_streamed
@@ -49,6 +50,7 @@ FOLDERS = {"unet": "unet", "scheduler": "scheduler", "guidance": "guidance", "pr
 TOWERS = {"image_towers": "image_encoder", "text_towers": "text_encoder"}
 OPTIONAL = ("prior", "text_towers")
 STREAMED = ("UNet2DConditionModel", "MappedUNet", "AutoencoderKL", "AdapterGuidance")
+PACKED = STREAMED[:3]
 KEEPS_FP32 = ("HybridGuidance", "EmbeddingPrior", "PatchCodec")
 
 
@@ -76,10 +78,12 @@ def load_parts(
     dtype: torch.dtype = torch.float32,
     detector: Detector | None = None,
     keep_encoders: bool = True,
+    packed: bool = False,
 ) -> dict[str, Any]:
     """What `FaceStudioPipeline(**parts)` takes, from a model folder; networks in `dtype`.
 
     keep_encoders: else those of pictures and words are read when needed and let go after.
+    packed: the large networks are laid out for this processor as they are read, where that pays.
 
     Weights stored as fp16 are brought to `dtype`; small parts whose rounding would be seen
     (`KEEPS_FP32`) have float32 at least. Raises MissingWeights, BadModel.
@@ -87,7 +91,8 @@ def load_parts(
     folder = find_model(name)
     index = read_index(folder)
     config = _read_config(folder, index)
-    parts = {part: load_part(folder, key, index, dtype) for part, key in FOLDERS.items()}
+    packed = packed and packs(dtype)
+    parts = {part: load_part(folder, key, index, dtype, packed) for part, key in FOLDERS.items()}
     read = _load_towers if keep_encoders else _find_towers
     parts |= {part: read(folder, key, index, dtype) for part, key in TOWERS.items()}
     for part, value in parts.items():
@@ -95,7 +100,7 @@ def load_parts(
             raise BadModel(f"{folder / INDEX} names no {part}", file=str(folder / INDEX))
     encoder = load_identity_encoder(folder)
     return parts | {
-        "codec": _load_codec(folder, index, dtype),
+        "codec": _load_codec(folder, index, dtype, packed),
         "identity_encoder": encoder,
         "detector": detector or choose_detector(encoder),
         "config": config,
@@ -178,16 +183,20 @@ def _read_config(folder: Path, index: dict[str, Any]) -> PipelineConfig:
         raise BadModel(f"{folder / INDEX}: {problem}", file=str(folder / INDEX)) from problem
 
 
-def _load_codec(folder: Path, index: dict[str, Any], dtype: torch.dtype) -> Any:
-    if vae := load_part(folder, "vae", index, dtype):
+def _load_codec(folder: Path, index: dict[str, Any], dtype: torch.dtype, packed: bool) -> Any:
+    if vae := load_part(folder, "vae", index, dtype, packed):
         return KLCodec(vae)
     if codec := load_part(folder, "codec", index, dtype):
         return codec
     raise BadModel(f"{folder / INDEX} names neither codec nor vae", file=str(folder / INDEX))
 
 
-def load_part(folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype) -> Any:
+def load_part(
+    folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype, packed: bool = False
+) -> Any:
     """The part in `folder/key` in `dtype`, or None if the index does not name it.
+
+    packed: laid out for this processor, if it is one of the large networks.
 
     Raises MissingWeights, BadModel.
     """
@@ -200,8 +209,10 @@ def load_part(folder: Path, key: str, index: dict[str, Any], dtype: torch.dtype)
         if not has_weights:
             return kind.from_pretrained(path, local_files_only=True)
         dtype = at_least_fp32(dtype) if kind.__name__ in KEEPS_FP32 else dtype
-        if kind.__name__ in STREAMED and (network := read_streamed(kind, path, dtype)):
-            return network
+        if kind.__name__ in STREAMED:
+            pack_it = packed and kind.__name__ in PACKED
+            if network := read_streamed(kind, path, dtype, pack_it):
+                return network
         part, info = kind.from_pretrained(
             path,
             torch_dtype=dtype,

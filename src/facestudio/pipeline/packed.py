@@ -34,19 +34,28 @@ PLAIN_NORMS = ("default", "group")  # of a U-Net, and of an autoencoder, which h
 def can_pack(network: nn.Module) -> bool:
     """Whether packing pays: bf16 on a processor that multiplies it, and nothing to be trained."""
     weight = next(network.parameters())
-    fits = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
-    return fits and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.device.type == "cpu" and packs(weight.dtype)
 
 
-def pack(network: Network) -> Network:
-    """The same network with its layers packed, in place, one by one; a second time does nothing."""
+def packs(dtype: torch.dtype) -> bool:
+    """Whether packing networks of a dtype pays on this processor."""
+    return dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def pack(network: Network, bring: Callable[[nn.Module], None] | None = None) -> Network:
+    """The same network with its layers packed, in place, one by one; a second time does nothing.
+
+    bring: called with each layer before it is packed, to read its weights.
+    """
     for name, child in list(network.named_children()):
         if isinstance(child, Packed):
             continue
         if (maker := _maker_for(child)) is not None:
+            if bring is not None:
+                bring(child)
             setattr(network, name, maker(child))
         else:
-            pack(child)
+            pack(child, bring)
     return network
 
 

@@ -32,6 +32,7 @@ from facestudio.pipeline.denoise import (
     start_run,
 )
 from facestudio.pipeline.embed_cache import hash_picture
+from facestudio.pipeline.heap import give_back
 from facestudio.pipeline.likeness import measure_likeness
 from facestudio.pipeline.load import load_parts, save_parts
 from facestudio.pipeline.output import FaceStudioOutput
@@ -58,10 +59,12 @@ class FaceStudioPipeline(Parts):
     """Draw people from one photo each, in the manner of words, of a style picture, or of both.
 
     content_checker: pictures that it calls explicit come out grey; page and server set it where
-    one is installed (`provenance.content.find_checker`).
+    one is installed (`provenance.content.find_checker`). lean: memory is given back to the system
+    between a picture's stages, at some milliseconds each.
     """
 
     content_checker: ContentChecker | None = None
+    lean: bool = False
 
     @classmethod
     def from_pretrained(
@@ -84,8 +87,12 @@ class FaceStudioPipeline(Parts):
         """
         place = choose_device() if device is None else torch.device(device)
         dtype = read_dtype(torch_dtype, place)
-        pipe = cls(**load_parts(name, dtype, detector, keep_encoders))
-        return pipe.pack() if place.type == "cpu" else pipe.to(place)
+        packed = place.type == "cpu"
+        pipe = cls(**load_parts(name, dtype, detector, keep_encoders, packed))
+        pipe.lean = not keep_encoders
+        if pipe.lean:
+            give_back()
+        return pipe.pack() if packed else pipe.to(place)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
         """Write a model folder that `from_pretrained` reads; `half` stores weights as fp16."""
@@ -199,6 +206,8 @@ class FaceStudioPipeline(Parts):
         with saying_what_would_fit(request.num_images_per_prompt, *request.frame):
             run = prepare(self, request)
             latents = self._draw(request, run.scene, run.context, run.noise, run.generators)
+            if self.lean:
+                give_back()
             return finish(self, run, latents)
 
     def _draw(
