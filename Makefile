@@ -98,11 +98,11 @@ figures: $(FULL) $(ASTRONAUT) ## draw the paper's figures by mini into docs/ (mi
 
 .PHONY: bench
 bench: $(CORE) $(ASTRONAUT) ## seconds of a cold command and of a warm picture
-	$(BIN)/python benchmarks/mini_speed.py $(ASTRONAUT)
+	$(BIN)/python -m benchmarks.mini_speed $(ASTRONAUT)
 
 .PHONY: bench-server
 bench-server: $(FULL) ## the server under load: lost, mixed up, memory, gain of batches
-	$(BIN)/python benchmarks/server_load.py
+	$(BIN)/python -m benchmarks.server_load
 
 .PHONY: bench-hostile
 bench-hostile: $(FULL) ## 1,000 damaged and hostile pictures to the server
@@ -116,7 +116,7 @@ fuzz-page: $(FULL) ## 1,000 damaged and hostile pictures to the loader, then to 
 .PHONY: fuzz-server
 fuzz-server: $(FULL) ## ten minutes of schemathesis against the server
 	@$(PIP_INSTALL) --editable '.[$(EXTRAS),fuzz]'
-	$(BIN)/python benchmarks/server_fuzz.py
+	$(BIN)/python -m benchmarks.server_fuzz
 
 .PHONY: bench-peers
 bench-peers: $(FULL) ## drawing at full size against diffusers with the same adapters (10 GB)
@@ -128,7 +128,7 @@ bench-growth: $(FULL) ## how the time of a picture grows with size, steps, batch
 
 .PHONY: bench-training
 bench-training: $(FULL) ## samples a second from prepared shards against all encoded on the fly
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python benchmarks/training.py
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m benchmarks.training $(BENCH_ARGS)
 
 .PHONY: constraints
 constraints: ## pin the newest set that installs together (then run the tests)

@@ -1,6 +1,6 @@
 """What a codec keeps: PSNR and likeness of its reconstructions of held-out photos.
 
-    python benchmarks/codec_quality.py CODEC PREPARED_SET RECOGNISER.onnx [COUNT]
+    python -m benchmarks.codec_quality CODEC PREPARED_SET RECOGNISER.onnx [COUNT]
 
 Prints one JSON object: decibels (mean over pictures) with and without the learned decoder, and the
 recogniser's cosine between a photo and its reconstruction.

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import describe_machine
+from benchmarks.machine import describe_machine
 from benchmarks.peers_side import Nobody
 
 WIDTH, HEIGHT, MARGIN = 220, 160, 34  # of a plot, in SVG's pixels

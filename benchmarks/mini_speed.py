@@ -1,6 +1,6 @@
 """Seconds of a cold command, of its parts, and of a warm picture; a table, and JSON with --json.
 
-    python benchmarks/mini_speed.py photo.jpg [--model mini] [--rounds 5] [--json]
+    python -m benchmarks.mini_speed photo.jpg [--model mini] [--rounds 5] [--json]
 
 Every figure is the median over the rounds. Cold means a new process with files in the page cache;
 run on a quiet machine, the spread is printed beside each median.
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,6 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import describe_machine
 
 
 def main() -> None:
@@ -89,20 +89,6 @@ def spread(work: Callable[[], Any], rounds: int) -> dict[str, float]:
         work()
         seconds.append(time.perf_counter() - started)
     return {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
-
-
-def describe_machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    import torch
-
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_average": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 def print_figures(result: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.machine import CLOCKS
+
 IDENTITY_DIM = 128  # dlib's, so that no licensed pack is needed; ArcFace's 512 costs as much
 WORDS, AVOIDED, SCALE, SEED = "an ink drawing, smiling", "blurred", 7.5, 7
 WARM_STEPS = 3  # of the picture that warms up and times a U-Net call, and of several people's
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 STYLE_WEIGHT = 0.5  # alpha of ours, the adapter's scale of theirs
 
 
@@ -36,13 +40,14 @@ class Nobody:
 
 
 class Clock:
-    """When each step of a picture ended; a callback of both sides."""
+    """When each step of a picture ended, by the clock asked for; a callback of both sides."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.now = CLOCKS[options["clock"]]
         self.ends: list[float] = []
 
     def __call__(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict:
-        self.ends.append(time.time())
+        self.ends.append(self.now())
         return {}
 
     @property
@@ -134,8 +139,7 @@ def load_ours(folder: Path, options: dict[str, Any]) -> tuple[Any, Draw]:
         }  # fmt: skip
         if count > 1:
             given["regions"] = [(i / count, 0, (i + 1) / count, 1) for i in range(count)]
-        picture: np.ndarray = pipe(people[:count], **given | more).images[0]
-        return picture
+        return as_numbers(pipe(people[:count], **given | more).images[0])
 
     return pipe, draw
 
@@ -163,33 +167,53 @@ def start_theirs(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     pipe, draw = load_theirs(folder, options, text_encoder=None, tokenizer=None)
     given = {"prompt_embeds": words, "negative_prompt_embeds": avoided}
     given = {name: tokens.to(pipe.unet.dtype) for name, tokens in given.items()}
-    return time_first_step(lambda **more: draw(**given, **more), options)
+    figures = time_first_step(lambda **more: draw(**given, **more), options)
+    return figures | choose_layout(pipe, lambda **more: draw(**given, **more), options)
+
+
+def choose_layout(pipe: Any, draw: Draw, options: dict[str, Any]) -> dict[str, Any]:
+    """Which layout of memory is the faster one for diffusers, by the seconds of a step."""
+    steps: dict[str, float] = {}
+    for name in LAYOUTS:
+        arrange(pipe, name)
+        clock = Clock(options)
+        draw(callback_on_step_end=clock, num_inference_steps=WARM_STEPS, output_type="latent")
+        steps[name] = clock.step_s
+    return {"layout": min(steps, key=steps.__getitem__), "unet_call_s_by_layout": steps}
 
 
 def time_first_step(draw: Draw, options: dict[str, Any]) -> dict[str, Any]:
     """Seconds from the start of the process to the end of the first step."""
-    clock = Clock()
-    draw(callback_on_step_end=clock, num_inference_steps=1)
-    return {"cold_start_s": clock.ends[0] - options["started"]}
+    ended: list[float] = []
+
+    def note(*_: Any) -> dict[str, Any]:
+        wall = options["clock"] == "wall"
+        ended.append(time.time() - options["started"] if wall else time.process_time())
+        return {}
+
+    draw(callback_on_step_end=note, num_inference_steps=1, output_type="latent")
+    return {"cold_start_s": ended[0]}
 
 
 def measure_ours(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Our figures: pictures exact, bounded and of several people, a U-Net call."""
-    from facestudio.pipeline.speed import SPEEDS
-
     pipe, draw = load_ours(folder, options)
-    clock, speed = Clock(), options["speed"]
-    draw(callback_on_step_end=clock, num_inference_steps=WARM_STEPS)
-    figures = {
+    figures = measure_call(pipe, draw, options)
+    works = {"exact": draw} | {name: partial(draw, speed=name) for name in options["speeds"]}
+    few = {"num_inference_steps": WARM_STEPS, "output_type": "latent"}
+    works |= {f"people {n}": partial(draw, n, **few) for n in range(1, options["people"] + 1)}
+    return figures | {"seconds": take_turns("ours", works, folder, options)}
+
+
+def measure_call(pipe: Any, draw: Draw, options: dict[str, Any]) -> dict[str, Any]:
+    """Seconds and operations of a U-Net call, once warm, and what a product of matrices does."""
+    clock = Clock(options)
+    draw(callback_on_step_end=clock, num_inference_steps=WARM_STEPS, output_type="latent")
+    return {
         "unet_call_s": clock.step_s,
         "unet_flop": count_flop(pipe.unet, draw),
         "matrix_peak": options["peak"],
     }
-    bounded = speed if speed in SPEEDS else json.loads(speed)
-    works = {"exact": draw, "bounded": lambda: draw(speed=bounded)}
-    few = {"num_inference_steps": WARM_STEPS, "output_type": "latent"}
-    works |= {f"people {n}": lambda n=n: draw(n, **few) for n in range(1, options["people"] + 1)}
-    return figures | {"seconds": take_turns("ours", works, folder, options["rounds"])}
 
 
 def load_theirs(folder: Path, options: dict[str, Any], **parts: Any) -> tuple[Any, Draw]:
@@ -216,51 +240,45 @@ def load_theirs(folder: Path, options: dict[str, Any], **parts: Any) -> tuple[An
             "generator": torch.Generator().manual_seed(SEED), "height": options["px"],
             "width": options["px"], "ip_adapter_image_embeds": embeds, "output_type": "np",
         }  # fmt: skip
-        picture: np.ndarray = pipe(**given | more).images[0]
-        return picture
+        return as_numbers(pipe(**given | more).images[0])
 
     return pipe, draw
 
 
 def measure_theirs(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """diffusers' figures, in the layout of memory that is the faster one."""
+    """diffusers' figures, in the layout that its cold stage found to be the faster one."""
+    layout = json.loads((folder / "cold-theirs.json").read_text())["layout"]
     pipe, draw = load_theirs(folder, options)
-    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    steps: dict[str, float] = {}
-    for name, layout in layouts.items():
-        arrange(pipe, layout)
-        draw(callback_on_step_end=(clock := Clock()), num_inference_steps=WARM_STEPS)
-        steps[name] = clock.step_s
-    best = min(steps, key=lambda name: steps[name])
-    arrange(pipe, layouts[best])
-    figures = {
-        "layout": best,
-        "unet_call_s_by_layout": steps,
-        "unet_call_s": steps[best],
-        "unet_flop": count_flop(pipe.unet, draw),
-        "matrix_peak": options["peak"],
-    }
-    return figures | {"seconds": take_turns("theirs", {"exact": draw}, folder, options["rounds"])}
+    arrange(pipe, layout)
+    figures = measure_call(pipe, draw, options)
+    return figures | {"seconds": take_turns("theirs", {"exact": draw}, folder, options)}
 
 
-def arrange(pipe: Any, layout: torch.memory_format) -> None:
+def arrange(pipe: Any, layout: str) -> None:
     """Lay the weights of diffusers' U-Net and autoencoder out."""
     for network in (pipe.unet, pipe.vae):
-        network.to(memory_format=layout)
+        network.to(memory_format=LAYOUTS[layout])
 
 
 def take_turns(
-    side: str, works: dict[str, Callable[[], np.ndarray]], folder: Path, rounds: int
+    side: str, works: dict[str, Callable[[], np.ndarray]], folder: Path, options: dict[str, Any]
 ) -> dict[str, list[float]]:
     """Seconds of each work in each round, one after the other; keeps the last pictures."""
+    now = CLOCKS[options["clock"]]
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
+    for _ in range(options["rounds"]):
         for name, work in works.items():
-            started = time.perf_counter()
+            started = now()
             picture = work()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(now() - started)
             np.save(folder / f"{side}_{name}.npy", picture)
+            print(f"{side}, {name}: {seconds[name][-1]:.1f} s", flush=True)
     return seconds
+
+
+def as_numbers(picture: Any) -> np.ndarray:
+    """A picture, or latents in any type, as numpy has them."""
+    return torch.as_tensor(picture).float().numpy()
 
 
 def count_flop(unet: Any, draw: Callable[[], Any]) -> int:
@@ -296,7 +314,7 @@ def count_flop(unet: Any, draw: Callable[[], Any]) -> int:
 
     unet.forward = counted
     try:
-        draw(num_inference_steps=1)
+        draw(num_inference_steps=1, output_type="latent")
     finally:
         del unet.forward
     return int(found[-1])

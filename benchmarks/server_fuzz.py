@@ -1,6 +1,6 @@
 """schemathesis against a server of its own, by the OpenAPI document: no 5xx, no schema broken.
 
-    python benchmarks/server_fuzz.py [--minutes 10] [--model mini]
+    python -m benchmarks.server_fuzz [--minutes 10] [--model mini]
 
 Ends with schemathesis' exit code: 0 where nothing was found.
 """
@@ -14,8 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_process import Server
-
+from benchmarks.server_process import Server
 from facestudio.server.folder import opening
 from facestudio.server.keys import KeyStore
 from facestudio.server.settings import ServerSettings

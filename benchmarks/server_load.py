@@ -1,6 +1,6 @@
 """The server under load: what is lost, mixed up, grows, and gained by batches.
 
-    python benchmarks/server_load.py [--requests 200] [--clients 16] [--model mini] [--steps N]
+    python -m benchmarks.server_load [--requests 200] [--clients 16] [--model mini] [--steps N]
 
 Writes benchmarks/out/server.json. The same requests go to one server twice, each with a person
 and a seed of its own: one by one, then from many clients at once. A picture of the second time
@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from server_process import Server
 
+from benchmarks.server_process import Server
 from facestudio import Client, FaceStudioError, FaceStudioPipeline
 from facestudio.errors import PictureError, Withheld
 from facestudio.faces.identity import Identity

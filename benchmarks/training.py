@@ -1,6 +1,6 @@
 """Samples a second in training: from prepared shards, against a loop after the peers'.
 
-    python benchmarks/training.py [--shapes mini full] [--rounds 3] [--precision bf16]
+    python -m benchmarks.training [--shapes mini full] [--rounds 3] [--precision bf16]
 
 Both train the same weights of the same U-Net by AdamW on the same loss, with the same batch and
 precision, step about in one run. The peers' loop is that of IP-Adapter's tutorial_train.py and
@@ -23,8 +23,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -42,6 +40,7 @@ from PIL import Image
 from skimage.data import astronaut
 from torch import Tensor
 
+from benchmarks.machine import describe_machine
 from facestudio.codec.kl import KLCodec
 from facestudio.codec.patch import PatchCodec
 from facestudio.data.develop import to_pixels
@@ -198,18 +197,6 @@ def read_words() -> argparse.Namespace:
     parser.add_argument("--latents-full", type=int, default=64, help="positions a side")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/training.json"))
     return parser.parse_args()
-
-
-def describe_machine() -> dict[str, Any]:
-    """What the figures are of."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "amx": torch.cpu._is_amx_tile_supported(),
-    }
 
 
 def measure(shape: Shape, rounds: int) -> dict[str, Any]:

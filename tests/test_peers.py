@@ -29,13 +29,14 @@ def test_ratios_say_how_much_better_ours_is():
     ours = {
         "seconds": {
             "exact": [5.0, 4.0, 90.0],
-            "bounded": [2.0],
+            "fast": [2.0],
+            "draft": [1.0],
             "people 1": [4.0],
             "people 2": [5.0],
             "people 3": [6.0],
         },
         "peak_memory_mb": 50.0,
-        "cold_start_s": 1.0,
+        "cold_start_s": 3.0,
         "unet_call_s": 2.0,
         "unet_flop": 60,
         "matrix_peak": 40.0,
@@ -43,19 +44,24 @@ def test_ratios_say_how_much_better_ours_is():
     theirs = {
         "seconds": {"exact": [10.0]},
         "peak_memory_mb": 100.0,
-        "cold_start_s": 4.0,
+        "cold_start_s": 6.0,
         "unet_call_s": 4.0,
         "unet_flop": 80,
         "matrix_peak": 40.0,
     }
     grey = np.full((2, 2, 3), 0.5)
-    pictures = {"ours_exact": grey, "theirs_exact": grey, "ours_bounded": grey + 0.1}
+    pictures = {"ours_exact": grey, "theirs_exact": grey}
+    pictures |= {"ours_fast": grey + 0.01, "ours_draft": grey + 0.1}
     found = summarise(ours, theirs, pictures)
     assert found["exact_speedup"] == 2.0
     assert found["bounded_speedup"] == 5.0
-    assert found["bounded_psnr"] == pytest.approx(20.0)
+    assert found["bounded"] == "fast"  # draft is at 20 dB
+    assert found["bounded_psnr"] == pytest.approx(40.0)
+    assert found["speedups"] == {"exact": 2.0, "fast": 5.0, "draft": 10.0}
+    assert found["psnrs"]["draft"] == pytest.approx(20.0)
     assert found["exact_psnr"] == pytest.approx(200.0)
-    assert (found["peak_memory_ratio"], found["cold_start_ratio"]) == (0.5, 0.25)
+    assert (found["peak_memory_ratio"], found["cold_start_ratio"]) == (0.5, 0.5)
+    assert found["start_up_ratio"] == 0.5  # 1 of 2 seconds beside the step's own
     assert found["matrix_peak_fraction"] == 0.75
     assert found["matrix_peak_fraction_theirs"] == 0.5
     assert found["extra_person_cost"] == pytest.approx([0.25, 0.25])
