@@ -1,10 +1,12 @@
 """How surely the watermark is found, how rarely by mistake, and what it costs; JSON and a table.
 
-    python benchmarks/watermark.py PICTURES… --clean FOLDER --recogniser mobilefacenet.onnx:0..255
+    python -m benchmarks.watermark [PICTURES…] --clean FOLDER --recogniser mobilefacenet.onnx:0..255
 
-PICTURES are files or folders of generated pictures, measured as they are. Pictures in the clean
-folder (photos named PERSON_0, PERSON_1, …) are measured for false alarms; and, brought to 128 and
-512 px and marked, for the loss of likeness between the two photos of a person.
+from the root of the checkout. PICTURES are files or folders of generated pictures without the
+mark, measured as they are; where none are named, mini draws them: people of the clean folder in
+the page's styles and in words. Pictures in the clean folder (photos named PERSON_0, PERSON_1, …)
+are measured for false alarms; and, brought to 128 and 512 px and marked, for the loss of likeness
+between the two photos of a person.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from facestudio import FaceStudioPipeline
+from facestudio.errors import PictureError
 from facestudio.evaluation.recognisers import find_central, load_detector
 from facestudio.faces.align import align_face
 from facestudio.faces.detect import Detector
@@ -28,8 +33,13 @@ from facestudio.faces.load import load_identity_encoder
 from facestudio.images import PICTURE_SUFFIXES, read_picture
 from facestudio.pipeline.likeness import enlarge
 from facestudio.provenance.watermark import THRESHOLD, add_watermark, find_watermark
+from facestudio.web.swatches import read_swatches
 
 Damage = Callable[[Image.Image], Image.Image]
+PROMPTS = (
+    "a portrait photo of a person", "a pencil drawing of a person", "an ink drawing of a person",
+    "a cartoon of a person", "a painting of a person",
+)  # fmt: skip
 KEYS = 10  # wrong keys asked of every clean picture
 SIDES = (128, 512)
 
@@ -37,7 +47,11 @@ SIDES = (128, 512)
 def main() -> None:
     """Measure, write, print."""
     words = read_words()
-    generated = read_all(words.pictures, words.count)
+    generated = (
+        read_all(words.pictures, words.count)
+        if words.pictures
+        else draw_portraits(list_in(words.clean), words.count)
+    )
     clean = read_all([words.clean], words.count)
     result: dict[str, Any] = {"threshold": THRESHOLD, "generated": judge_marks(generated)}
     photos = [resize(photo, SIDES[-1]) for photo in clean[::4]]
@@ -58,13 +72,29 @@ def main() -> None:
 def read_words() -> argparse.Namespace:
     """What to measure with."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pictures", type=Path, nargs="+")
+    parser.add_argument("pictures", type=Path, nargs="*")
     parser.add_argument("--clean", type=Path, required=True)
     parser.add_argument("--recogniser", help="as `load_identity_encoder` takes it")
     parser.add_argument("--detector", default="dlib", help="dlib, or a YuNet .onnx file")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out/watermark.json"))
     return parser.parse_args()
+
+
+def draw_portraits(photos: Sequence[Path], count: int) -> list[Image.Image]:
+    """Portraits by mini without the mark: every look in turn, each of another photo."""
+    pipe = FaceStudioPipeline.from_pretrained("mini")
+    looks: list[dict[str, Any]] = [{"style": swatch.image} for swatch in read_swatches().values()]
+    looks += [{"prompt": prompt} for prompt in PROMPTS]
+    drawn: list[Image.Image] = []
+    for photo in photos[:: max(1, len(photos) // (2 * count))]:
+        look, seed = looks[len(drawn) % len(looks)], len(drawn)
+        with suppress(PictureError):
+            person = pipe.identity(photo, largest=True)
+            drawn += pipe(person, **look, seed=seed, watermark=False).images
+        if len(drawn) == count:
+            break
+    return drawn
 
 
 def read_all(places: Iterable[Path], count: int) -> list[Image.Image]:

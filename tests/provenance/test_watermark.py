@@ -7,12 +7,15 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facestudio.provenance.watermark import (
+    KEY,
     MIN_PX,
     THRESHOLD,
+    WANTED,
     Watermark,
+    _signs,
     add_watermark,
     find_watermark,
     watermark_of,
@@ -98,13 +101,34 @@ def test_the_same_picture_gets_the_same_mark(picture):
 
 def test_the_default_keys_pattern_never_changes():
     """Pictures of yesterday must be found tomorrow."""
-    flat = watermark_of(Image.new("RGB", MINI, (120, 120, 120)))
-    assert flat[5, :4].tolist() == pytest.approx([3.87, 2.77, 1.38, 0.6], abs=0.01)
+    first = [1, 1, -1, 1, 1, 1, -1, -1, 1, 1, -1, 1, -1, 1, 1, -1]
+    pattern = _signs(KEY)
+    assert pattern.shape == (1840,)
+    assert pattern[:16].tolist() == first
 
 
 @pytest.mark.parametrize("colour", ["grey", "white", "black", (200, 30, 40)])
 def test_pictures_of_one_colour(colour):
     assert find_watermark(add_watermark(Image.new("RGB", MINI, colour))).found
+
+
+def ink(picture: Image.Image) -> Image.Image:
+    return picture.convert("L").point(lambda level: 255 * (level > 110)).convert("RGB")
+
+
+@pytest.mark.parametrize("size", [MINI, FULL], ids=str)
+@pytest.mark.parametrize("draw", [lambda picture: ImageOps.posterize(picture, 1), ink])
+def test_black_and_white_and_loud_colours(astronaut, draw, size):
+    """Where black and white cut half of the mark off, and JPEG most of the rest, it is stronger."""
+    marked = add_watermark(draw(astronaut.resize(size, Image.Resampling.LANCZOS)))
+    assert find_watermark(marked).found
+    assert find_watermark(shrink(jpeg(marked))).found
+    assert find_watermark(jpeg(shrink(marked))).found
+
+
+def test_a_photo_gets_no_more_than_it_needs(picture):
+    survivor = jpeg(shrink(add_watermark(picture)))
+    assert WANTED - 1 < find_watermark(survivor).score < WANTED + 3
 
 
 def test_small_pictures_stay_as_they_are(rng):
