@@ -11,7 +11,7 @@ from facestudio.data.develop import to_pixels
 from facestudio.data.shards import PreparedSet
 from facestudio.encoders.image_towers import ImageTowerConfig, ImageTowers
 from facestudio.encoders.text_towers import TextTowerConfig, TextTowers
-from facestudio.errors import BadOption
+from facestudio.errors import BadModel, BadOption, MissingWeights
 from facestudio.faces.embed import NetworkEncoder
 from facestudio.faces.encoder_folder import NetworkConfig
 from facestudio.prior.prior import EmbeddingPrior
@@ -142,6 +142,28 @@ def test_prior_trains_on_captions_and_exports(prepared, loop, tower_folder):
     exported = EmbeddingPrior.from_pretrained(settings.loop.out / "export" / "prior")
     assert exported.sample(torch.zeros(2, 8)).shape == (2, 8)
     assert np.mean(told[-10:]) < np.mean(told[:5])
+
+
+def test_prior_starts_from_an_earlier_export(prepared, loop, tower_folder):
+    loop = replace(loop, out=loop.out / "prior")
+    first = prior.Settings((prepared,), tower_folder, loop, 16, 1, 2)
+    export = prior.train(first)
+    longer = replace(first, init=export, width=64, drop_text=0.5, loop=replace(loop, seed=9))
+    model = prior.PriorTask(longer).model.prior
+    earlier = EmbeddingPrior.from_pretrained(export / "prior")
+    assert model.drop_text == 0.5
+    found, wanted = model.state_dict(), earlier.state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_prior_of_other_towers_or_of_none_is_refused(prepared, loop, tower_folder, tmp_path):
+    settings = prior.Settings((prepared,), tower_folder, loop, 16, 1, 2, init=tmp_path)
+    with pytest.raises(MissingWeights, match="prior is missing"):
+        prior.PriorTask(settings)
+    EmbeddingPrior(8, [4], width=8, layers=1, heads=2).save_pretrained(tmp_path / "prior")
+    with pytest.raises(BadModel, match=r"towers of \(8, 4\) numbers, these have \(8, 4, 4\)"):
+        prior.PriorTask(settings)
 
 
 @pytest.fixture

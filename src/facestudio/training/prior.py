@@ -8,7 +8,7 @@ or with faces hidden, as the style pictures of the paper are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from facestudio.data.shards import PreparedSet
 from facestudio.encoders.image_towers import ImageTowers
 from facestudio.encoders.text_towers import TextTowers
+from facestudio.errors import BadModel, MissingWeights
 from facestudio.prior.prior import EmbeddingPrior
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Report, train_task
@@ -41,6 +42,7 @@ class Settings:
     drop_text: float = 0.1
     neutral: float = 0.25  # share of captions in which a man or a woman is called a person
     whole: bool = False  # vectors of whole pictures, for a U-Net trained with `whole_style`
+    init: Path | None = None  # export of an earlier run to start from; its sizes hold
     source_weights: dict[str, float] | None = None
     held_out: tuple[str, ...] = ("test",)
 
@@ -71,16 +73,13 @@ class PriorTask:
         text = TextTowers.load(settings.towers)
         captions = [c for r in self.data.records for c in r["captions"]]
         self.vectors = embed_captions(text, [*captions, *map(neutral_caption, captions)])
+        towers = ImageTowers.load(settings.towers).tower_dims
         torch.manual_seed(settings.loop.seed)
-        prior = EmbeddingPrior(
-            text.text_dim,
-            ImageTowers.load(settings.towers).tower_dims,
-            settings.width,
-            settings.layers,
-            settings.heads,
-            settings.drop_text,
-        )
-        prior.fit_scale(self.style[self.picker.indices])
+        if settings.init is None:
+            prior = build_prior(settings, text.text_dim, towers)
+            prior.fit_scale(self.style[self.picker.indices])
+        else:
+            prior = load_prior(settings, text.text_dim, towers)
         self.model = PriorLoss(prior)
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
@@ -112,6 +111,27 @@ class PriorTask:
         """Write the prior in diffusers' form."""
         assert isinstance(model, PriorLoss)
         model.prior.save_pretrained(folder / "prior")
+
+
+def build_prior(settings: Settings, text_dim: int, towers: Sequence[int]) -> EmbeddingPrior:
+    """Return a fresh prior over vectors of these towers."""
+    return EmbeddingPrior(
+        text_dim, towers, settings.width, settings.layers, settings.heads, settings.drop_text
+    )
+
+
+def load_prior(settings: Settings, text_dim: int, towers: Sequence[int]) -> EmbeddingPrior:
+    """Return the prior of an earlier export, with its scale; raises BadModel for other towers."""
+    assert settings.init is not None
+    path = settings.init / "prior"
+    if not path.is_dir():
+        raise MissingWeights(f"init: {path} is missing", file=path, hint="give a run's export")
+    prior: EmbeddingPrior = EmbeddingPrior.from_pretrained(path, torch_dtype=torch.float32)
+    found, wanted = (prior.text_dim, *prior.tower_dims), (text_dim, *towers)
+    if found != wanted:
+        raise BadModel(f"init: {path} is of towers of {found} numbers, these have {wanted}")
+    prior.drop_text = settings.drop_text
+    return prior
 
 
 def neutral_caption(caption: str) -> str:
