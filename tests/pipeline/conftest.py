@@ -58,6 +58,17 @@ def make_picture(seed: int = 0, width: int = PX, height: int = PX) -> Image.Imag
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def assert_alike(one: object, two: object) -> None:
+    """Two pictures, of whole numbers or in 0...1, that differ by one level of 255 at most.
+
+    So much do models of the same weights that were loaded apart: sums are rounded by where numbers
+    happen to lie in memory.
+    """
+    first, second = (np.asarray(picture) for picture in (one, two))
+    level = 1 if first.dtype == np.uint8 else 1 / 255
+    np.testing.assert_allclose(first.astype(float), second.astype(float), rtol=0, atol=level)
+
+
 def make_unet(seed: int = 0, map_features: int = 0) -> UNet2DConditionModel:
     torch.manual_seed(seed)
     unet = (MappedUNet if map_features else UNet2DConditionModel)(

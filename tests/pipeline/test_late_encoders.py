@@ -1,6 +1,5 @@
 """Encoders that are read when needed draw the same, and are read no oftener than needed."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +9,7 @@ from facestudio.encoders.image_towers import ImageTowers
 from facestudio.encoders.late import LateEncoder
 from facestudio.encoders.text_towers import TextTowers
 from facestudio.errors import MissingWeights
+from tests.pipeline.conftest import assert_alike
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def draw(pipe, picture, **more):
 
 
 def test_it_draws_the_same(pipe, late, picture):
-    np.testing.assert_array_equal(draw(late, picture), draw(pipe, picture))
+    assert_alike(draw(late, picture), draw(pipe, picture))
 
 
 def test_no_encoder_lies_in_memory(late, picture):
@@ -70,7 +70,7 @@ def test_it_is_saved_whole(late, tmp_path, pipe, picture, seeing):
         tmp_path / "copy", detector=seeing(0.5), keep_encoders=True
     )
     assert isinstance(again.text_towers, TextTowers)
-    np.testing.assert_array_equal(draw(again, picture), draw(pipe, picture))
+    assert_alike(draw(again, picture), draw(pipe, picture))
 
 
 def test_weights_that_are_gone_are_named_when_they_are_needed(late, folder, picture):

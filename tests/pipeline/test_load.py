@@ -15,6 +15,7 @@ from facestudio.codec.kl import KLCodec
 from facestudio.errors import BadModel, MissingWeights
 from facestudio.pipeline import load
 from facestudio.pipeline.load import find_model, load_parts, store_as_half
+from tests.pipeline.conftest import assert_alike
 
 PARTS = ["unet", "scheduler", "guidance", "prior", "codec", "image_encoder_0", "text_encoder_0"]
 
@@ -44,8 +45,8 @@ def test_a_round_trip_gives_the_same_picture(pipe, folder, anna, picture, reload
     before = draw(pipe, anna, picture)
     loaded = reload(folder)
     after = draw(loaded, anna, picture)
-    np.testing.assert_array_equal(np.asarray(before.images[0]), np.asarray(after.images[0]))
-    assert after.likeness == before.likeness
+    assert_alike(before.images[0], after.images[0])
+    np.testing.assert_allclose(after.likeness, before.likeness, atol=0.05)
     assert after.settings == before.settings
     assert loaded.config == pipe.config
 
@@ -66,7 +67,7 @@ def test_saving_over_itself_keeps_the_model(folder, anna, picture, reload):
     before = draw(loaded, anna, picture)
     loaded.save_pretrained(folder)
     after = draw(reload(folder), anna, picture)
-    np.testing.assert_array_equal(np.asarray(before.images[0]), np.asarray(after.images[0]))
+    assert_alike(before.images[0], after.images[0])
 
 
 def test_half_is_stored_as_fp16_and_loaded_as_fp32(pipe, tmp_path, anna, picture, reload):
@@ -122,7 +123,7 @@ def test_stable_diffusions_autoencoder_is_kept_as_vae(pipe, tmp_path, anna, pict
     assert index["vae"] == ["diffusers", "AutoencoderKL"]
     assert "codec" not in index
     after = draw(reload(tmp_path), anna, picture)
-    np.testing.assert_array_equal(np.asarray(before.images[0]), np.asarray(after.images[0]))
+    assert_alike(before.images[0], after.images[0])
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -225,6 +226,7 @@ def test_a_hub_is_asked_only_for_what_is_not_here(folder, monkeypatch):
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)
     assert find_model(folder) == folder
     assert not asked
     assert find_model("somebody/faces") == folder
@@ -237,5 +239,6 @@ def test_a_hub_that_does_not_answer_is_told(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)
     with pytest.raises(MissingWeights, match=r"somebody/faces.*no route"):
         find_model("somebody/faces")

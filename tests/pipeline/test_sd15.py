@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -17,6 +16,7 @@ from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.pipeline.origins import read_origins
 from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.sd15 import Sd15Settings, assemble_sd15
+from tests.pipeline.conftest import assert_alike
 from tests.pipeline.ldm_file import to_single_file
 from tests.pipeline.peers import UnknownEncoder, make_person
 from tests.pipeline.sd15_files import (
@@ -146,7 +146,7 @@ def test_the_papers_way_gives_a_fresh_guidance_layer(settings, tmp_path, picture
     assert pipe.image_towers.tower_dims == pipe.text_towers.tower_dims == (12, 10)
     person = make_person(1, TINY.identity_dim)
     drawn = draw(pipe, person, style=picture(1))
-    np.testing.assert_array_equal(drawn, draw(made, person, style=picture(1)))
+    assert_alike(drawn, draw(made, person, style=picture(1)))
     with pytest.raises(MissingWeights, match="takes no words"):
         draw(pipe, person, prompt="a hat")
 
@@ -167,7 +167,7 @@ def test_adapters_draw_at_once(settings, tmp_path, picture, adapter):
     assert isinstance(pipe.guidance, AdapterGuidance)
     person = None if adapter == "ip-adapter" else make_person(1, TINY.identity_dim)
     given = {"prompt": "a hat"} if adapter == "ip-adapter-faceid" else {"style": picture(1)}
-    np.testing.assert_array_equal(draw(pipe, person, **given), draw(made, person, **given))
+    assert_alike(draw(pipe, person, **given), draw(made, person, **given))
 
 
 def test_a_single_file_is_the_folder_it_was_made_from(settings, shelf, tmp_path, picture):
@@ -177,7 +177,7 @@ def test_a_single_file_is_the_folder_it_was_made_from(settings, shelf, tmp_path,
     single = assemble_sd15(file, tmp_path / "b", config=shelf / "base")
     given = {"prompt": "a hat", "style": picture(1)}
     one, two = (draw(pipe, make_person(1, TINY.identity_dim), **given) for pipe in (folder, single))
-    np.testing.assert_array_equal(one, two)
+    assert_alike(one, two)
 
 
 def test_the_folder_says_where_its_parts_are_from(settings, tmp_path):
