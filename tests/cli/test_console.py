@@ -1,6 +1,9 @@
 """Lines, JSON and bars."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -35,3 +38,21 @@ def test_bars_are_drawn_only_where_someone_watches(capsys, monkeypatch, watched)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert bool(printed.err) == watched
+
+
+def test_notes_of_libraries_stay_out_of_the_output():
+    """In a process of its own, as a command is: libraries are quiet from the first on."""
+    loads = "from facestudio.cli import console; console.quiet_libraries(); "
+    loads += "from transformers import CLIPImageProcessor; CLIPImageProcessor"
+    free = {k: v for k, v in os.environ.items() if not k.endswith("_VERBOSITY")}
+    command = [sys.executable, "-c", loads]
+    told = subprocess.run(command, env=free, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("", "")
+
+
+def test_who_asks_for_notes_gets_them(monkeypatch):
+    environment = {"TRANSFORMERS_VERBOSITY": "info"}
+    monkeypatch.setattr(os, "environ", environment)
+    console.quiet_libraries()
+    assert environment["TRANSFORMERS_VERBOSITY"] == "info"
+    assert environment["DIFFUSERS_VERBOSITY"] == "error"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+
 import huggingface_hub
 import pytest
 
@@ -21,6 +26,7 @@ def hub(monkeypatch, tmp_path):
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)
     return folder, asked
 
 
@@ -65,6 +71,45 @@ def test_a_hub_that_does_not_answer_says_how_to_get_it(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)
     with pytest.raises(MissingWeights, match=r"adapter: .*no route") as caught:
         fetch_folder("owner/name", ["a.bin"], what="adapter")
     assert "get a.bin from https://huggingface.co/owner/name" in caught.value.hint
+
+
+SILENT = """
+import time
+from facestudio.errors import MissingWeights
+from facestudio.pipeline import hub
+hub.ANSWER_S, started = 0.5, time.perf_counter()
+try:
+    hub.fetch_folder("owner/name", ["a.bin"], what="adapter")
+except MissingWeights as problem:
+    print(time.perf_counter() - started, problem)
+"""
+
+
+def test_a_network_that_swallows_what_is_sent_is_not_waited_for(tmp_path):
+    """In a process of its own: the hub's address is read when its client is imported."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes calls and says nothing
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        told = subprocess.run(
+            [sys.executable, "-c", SILENT],
+            env=os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+    seconds, _, message = told.partition(" ")
+    assert float(seconds) < 20
+    assert "adapter: no folder owner/name here, and the hub did not give it: " in message
+
+
+def test_what_was_fetched_before_serves_where_the_hub_is_silent(hub, monkeypatch):
+    def repo_info(*_, **__):
+        raise TimeoutError
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", repo_info)
+    assert fetch_folder("owner/name", ["*"]) == hub[0]
+    assert hub[1] == [("owner/name", ["*"], {"local_files_only": True})]

@@ -14,6 +14,7 @@ from facestudio.errors import MissingWeights
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 SITE = "https://huggingface.co"
+ANSWER_S = 10.0  # in which the hub must say that it is there
 
 
 def find_folder(
@@ -74,17 +75,33 @@ def fetch_folder(
     """
     from huggingface_hub import snapshot_download
 
-    options: dict[str, Any] = {"local_files_only": True} if offline else {}
+    silence = None if offline else _ask(name)
+    kept_only = offline or silence is not None
+    options: dict[str, Any] = {"local_files_only": True} if kept_only else {}
     try:
         return Path(snapshot_download(name, allow_patterns=list(patterns), **options))
     except Exception as problem:  # the hub's client raises its own, httpx's and OS errors
         where = "this machine's cache (offline)" if offline else "the hub"
         raise MissingWeights(
-            f"{what}: no folder {name} here, and {where} did not give it: {problem}",
+            f"{what}: no folder {name} here, and {where} did not give it: {silence or problem}",
             file=name,
             hint=f"get {', '.join(patterns)} from {SITE}/{name} and give the path, "
             "or check the name and the network",
         ) from problem
+
+
+def _ask(name: str) -> Exception | None:
+    """Why the hub does not answer for owner/name within seconds; None where it does.
+
+    What fetches a folder would wait for minutes where a network swallows what is sent.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().repo_info(name, timeout=ANSWER_S)
+    except Exception as problem:
+        return problem
+    return None
 
 
 def _not_here(name: str, what: str) -> MissingWeights:
