@@ -46,6 +46,7 @@ train-mini: $(FULL) ## prepare and train every part of mini from the tars in dat
 	$(BIN)/facestudio train prior configs/mini/prior.toml
 	$(BIN)/facestudio train unet configs/mini/unet.toml
 	$(BIN)/facestudio train unet configs/mini/likeness.toml
+	$(BIN)/facestudio train unet configs/mini/few_steps.toml
 	$(BIN)/facestudio train decoder configs/mini/decoder.toml
 	$(BIN)/facestudio init configs/mini/model.toml --out runs/mini/model
 

@@ -1,5 +1,7 @@
 """Embeddings to guidance: the paper's equation, its two branches, and cfg's two halves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,14 @@ def test_a_model_without_words_says_so(pipe):
     pipe.prior = None
     with pytest.raises(MissingWeights, match="'tiny' takes no words"):
         imagine(pipe, "a hat", seeds(1))
+
+
+def test_the_priors_guidance_is_the_models(pipe):
+    plain, again = (imagine(pipe, "a hat", seeds(1)) for _ in range(2))
+    pipe.config = replace(pipe.config, prior_guidance=3.0)
+    told = imagine(pipe, "a hat", seeds(1))
+    assert torch.equal(plain, again)
+    assert not torch.allclose(told, plain)
 
 
 def test_condition_noise_is_not_the_latents_noise():

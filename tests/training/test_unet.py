@@ -347,7 +347,8 @@ def test_a_critic_pulls_as_hard_as_it_is_told(criticised, rng, compose):
     predicted = predicted.detach().requires_grad_()
     alpha = task.scheduler.alphas_cumprod[batch["t"]].view(-1, 1, 1, 1)
     clean = task.clean(predicted, noisy, alpha)
-    given = (clean, predicted, torch.tensor(3.0), batch)
+    direction = torch.ones_like(predicted) / predicted.numel() ** 0.5
+    given = (clean, predicted, 3.0 * (predicted * direction).sum(), batch)
     pull = torch.autograd.grad(task._critic_loss(task.model.critic, *given)[0], predicted)[0]
     assert float(pull.norm()) == pytest.approx(0.5 * 3.0, rel=1e-3)
 

@@ -178,7 +178,13 @@ def _imagine(parts: Parts, texts: Sequence[str], generators: Sequence[Generator]
         )
     known = {text: parts.text_towers([text]) for text in dict.fromkeys(texts)}
     words = torch.cat([known[text] for text in texts])
-    return parts.prior.sample(words, steps=parts.config.prior_steps, generator=list(generators))
+    config = parts.config
+    return parts.prior.sample(
+        words,
+        steps=config.prior_steps,
+        generator=list(generators),
+        guidance=config.prior_guidance,
+    )
 
 
 def join(

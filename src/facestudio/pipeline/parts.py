@@ -63,7 +63,9 @@ class TextEncoder(Protocol):
 class Prior(Protocol):
     """Text vectors are brought into the space of style vectors."""
 
-    def sample(self, text: Tensor, *, steps: int, generator: list[Generator]) -> Tensor:
+    def sample(
+        self, text: Tensor, *, steps: int, generator: list[Generator], guidance: float
+    ) -> Tensor:
         """Style vectors (B, style_dim) of text vectors (B, text_dim), a generator for each."""
         ...
 
@@ -75,7 +77,8 @@ class PipelineConfig:
     name: shown and recorded. hide_margin: of the ellipse over a style picture's face, as in
     training; 0 hides nothing. portrait: style and start pictures of one person are framed around
     the face, as in training. guidance_scale, num_inference_steps: used where a call gives none.
-    prior_steps: of the prior that turns words into a style. speed: what its runs may leave out.
+    prior_steps, prior_guidance: of the prior that turns words into a style; guidance over 1 follows
+    the words more closely. speed: what its runs may leave out.
     """
 
     name: str = "unnamed"
@@ -84,6 +87,7 @@ class PipelineConfig:
     guidance_scale: float = 3.0
     num_inference_steps: int = 25
     prior_steps: int = 8
+    prior_guidance: float = 1.0
     speed: SpeedSettings = EXACT
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from facestudio.codec.patch import PatchCodec
 from facestudio.data.develop import to_pixels
 from facestudio.settings import to_dict
-from facestudio.training.critic import PatchCritic, hinge, map_distance
+from facestudio.training.critic import PatchCritic, balance, hinge, map_distance
 from facestudio.training.identity_loss import PixelIdentityLoss
 from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.unet import UNetTask
@@ -53,7 +53,7 @@ class Settings:
     detail_weight: float = 0.5  # of the amount of fine detail, wherever exactly it lies
     fine_width: int = 24  # channels of the decoder's layers at the picture's size
     map_weight: float = 0.5  # of the critic's inner maps
-    critic_weight: float = 0.1
+    critic_weight: float = 0.5  # how hard it pulls, over the absolute errors' and the edges' pull
     critic_width: int = 48
     whole_style: float = 0.5
     same_photo: float = 0.5
@@ -113,7 +113,8 @@ class DecoderTask:
         error = made - pixels
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         detail = (amount_of_detail(made) - amount_of_detail(pixels)).abs().mean()
-        loss = error.abs().mean() + settings.edge_weight * edges + settings.detail_weight * detail
+        rebuilt = error.abs().mean() + settings.edge_weight * edges
+        loss = rebuilt + settings.detail_weight * detail
         figures = {"error": float(error.detach().abs().mean()), "sharp": _sharpness(made, pixels)}
         if self.likeness is not None and (rows := batch["in_layout"].nonzero()[:, 0]).numel():
             unlike = self.likeness(made[rows], pixels[rows]).mean()
@@ -123,9 +124,10 @@ class DecoderTask:
         real, real_maps = critic(pixels, latents, style)
         judged, _ = critic(made.detach(), latents, style)
         verdict, maps = critic.judge(made, latents, style)
-        doubt = hinge(real, judged)
+        doubt, verdict = hinge(real, judged), verdict.mean()
         loss = loss + settings.map_weight * map_distance(real_maps, maps)
-        loss = loss + doubt - settings.critic_weight * verdict.mean()
+        weight = settings.critic_weight * balance(rebuilt, verdict, made)
+        loss = loss + doubt - weight * verdict
         return loss, {**figures, "doubt": float(doubt.detach())}
 
     @torch.no_grad()

@@ -142,7 +142,7 @@ def neutral_caption(caption: str) -> str:
 @torch.no_grad()
 def embed_captions(text: TextTowers, captions: list[str]) -> dict[str, Tensor]:
     """Return every different caption's vector (T,)."""
-    different = sorted(set(captions))
+    different = sorted(set(captions), key=lambda caption: (len(caption), caption))  # little padding
     vectors: dict[str, Tensor] = {}
     for start in range(0, len(different), EMBED_BATCH):
         chunk = different[start : start + EMBED_BATCH]

@@ -36,7 +36,7 @@ from facestudio.guidance.mapped_unet import TIMES, MappedUNet, fit_first_guess
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
-from facestudio.training.critic import LatentCritic, hinge
+from facestudio.training.critic import LatentCritic, balance, hinge
 from facestudio.training.generator import Generator, build_generator, cut_portraits
 from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.loop import Report, train_task
@@ -117,8 +117,7 @@ class UNetTask:
             unlike, figures = self._likeness_loss(clean, alpha, batch)
             loss = loss + unlike
         if self.model.critic is not None:
-            pull = torch.autograd.grad(rebuilt, predicted, retain_graph=True)[0].norm()
-            doubt, seen = self._critic_loss(self.model.critic, clean, predicted, pull, batch)
+            doubt, seen = self._critic_loss(self.model.critic, clean, predicted, rebuilt, batch)
             loss, figures = loss + doubt, figures | seen
         return loss, {"rebuilt": rebuilt.item(), **figures}
 
@@ -173,10 +172,10 @@ class UNetTask:
         critic: LatentCritic,
         clean: Tensor,
         predicted: Tensor,
-        pull: Tensor,
+        rebuilt: Tensor,
         batch: Mapping[str, Tensor],
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the critic's own loss and the generator's, which pulls in proportion to `pull`.
+        """Return the critic's own loss and the generator's, which pulls in proportion to `rebuilt`.
 
         Portraits on one canvas are judged one by one, each with its style.
         """
@@ -188,8 +187,7 @@ class UNetTask:
         style = batch["style"][:, : len(made) // len(clean)].flatten(0, 1)
         verdict = critic.judge(made, style).mean()
         doubt = hinge(critic(real, style), critic(made.detach(), style))
-        own = torch.autograd.grad(verdict, predicted, retain_graph=True)[0].norm()
-        weight = self.settings.critic.weight * pull / (own + 1e-8)
+        weight = self.settings.critic.weight * balance(rebuilt, verdict, predicted)
         return doubt - weight * verdict, {"doubt": doubt.item(), "verdict": verdict.item()}
 
     def clean(self, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class CriticSettings:
     """
 
     weight: float = 0.0
-    width: int = 96
+    width: int = 64
     noise: float = 0.3  # standard deviation at most of what is added to the latents it judges
 
 
