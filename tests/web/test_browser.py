@@ -232,33 +232,33 @@ def test_a_strip_and_a_table(ready, files):
 
 def test_the_keyboard_alone_leads_to_a_download(ready):
     """From the photo on, every control is reached by Tab and pressed by Enter or the space bar."""
-    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver import ActionChains, Keys
 
-    def focused():
-        return ready.driver.switch_to.active_element
+    def strike(keys: str) -> None:  # at a field for files, `send_keys` means a file
+        ActionChains(ready.driver).send_keys(keys).perform()
 
     def tab_to(selector: str) -> None:
         for _ in range(60):
             if ready.run("return document.activeElement.matches(arguments[0])", selector):
                 return
-            focused().send_keys(Keys.TAB)
+            strike(Keys.TAB)
         raise AssertionError(f"{selector} is not reached by Tab")
 
     ready.run("arguments[0].focus()", ready.all("#file-you")[0])
     tab_to("#consent input")
-    tab_to(".swatch[data-pick=oil]")
-    focused().send_keys(Keys.ENTER)
-    ready.see(".swatch[data-pick=oil][aria-pressed=true]")
-    ready.wait(lambda: focused().get_attribute("data-pick") == "oil")
+    tab_to(".swatch[data-pick=ink]")
+    strike(Keys.ENTER)
+    ready.see(".swatch[data-pick=ink][aria-pressed=true]")
+    ready.wait(lambda: ready.run("return document.activeElement.dataset.pick") == "ink")
     tab_to("#words textarea, #words input")
-    focused().send_keys("a hat")
+    strike("a hat")
     tab_to("#make-portrait")
-    focused().send_keys(Keys.ENTER)
+    strike(Keys.ENTER)
     ready.wait(lambda: len(ready.all(".cards li")) == 4)
     ready.see(".status", "ready")
     tab_to("button[data-save]")
     seed = ready.see(".seed").text
-    focused().send_keys(Keys.SPACE)
+    strike(Keys.SPACE)
     ready.wait((ready.driver.downloads / f"portrait-{seed}.png").exists)
 
 
@@ -279,13 +279,30 @@ def test_a_screen_reader_and_weak_eyes_find_their_way(ready):
         ready.set_dark(False)
 
 
-@pytest.mark.parametrize("width", [360, 390, 768])
-def test_no_sideways_scrolling(ready, width):
+@pytest.mark.parametrize("width", [360, 390, 768, 1024, 1280])
+def test_everything_fits_and_portraits_stand_two_by_two(ready, width):
+    """Nothing scrolls sideways or reaches out of its card, on a phone, a tablet, a screen."""
     ready.press("#make-portrait")
     ready.see(".status", "ready")
+    ready.run("window.list = (css, tell) => [...document.querySelectorAll(css)].map(tell)")
+    reach = "return Math.max(...list('.card', e => e.scrollWidth - e.clientWidth))"
+    columns = "return new Set(list('.cards li', e => e.offsetLeft)).size"
     try:
         ready.resize(width)
         assert ready.run("return document.documentElement.scrollWidth") <= width
+        assert ready.run(reach) <= 0
+        assert ready.run(columns) == 2
+    finally:
+        ready.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_button_stays_in_sight_beside_long_settings(ready):
+    ready.resize(1280, 700)
+    try:
+        ready.press("button", "More settings")
+        ready.run("scrollTo(0, document.body.scrollHeight)")
+        box = "document.querySelector('#make-portrait').getBoundingClientRect()"
+        assert 0 <= ready.run(f"return {box}.top") < 700
     finally:
         ready.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

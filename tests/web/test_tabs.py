@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from facestudio.web.people import NOBODY, People
+from facestudio.web.places import lay_out
 from facestudio.web.results import show_grid
 from facestudio.web.session import NONE
 from facestudio.web.studio import Plan, Variant
 from facestudio.web.tabs import STRIP, Compare, Mixing, Start
 from facestudio.web.wishes import Wishes
+from tests.pipeline.conftest import PX
 
 ONE = Wishes(count=1, seed="3", steps=2)
 
@@ -154,8 +156,8 @@ def test_people_stand_where_they_were_put(studio, ready, upload, uploads, scene)
     chosen = ["Your photo", NOBODY, "Your photo", NOBODY]
     list(people.make(ready, ONE, chosen))
     plan = ready.results["people"][0].plan
-    places = people.places(ready)
-    assert plan.options["regions"] == [places[0], places[2]]
+    boxes = lay_out(people.places(ready), studio.pipe)[2]
+    assert plan.options["regions"] == [boxes[0], boxes[2]]
     assert plan.options["style"] is ready.scene
     assert len(plan.people) == 2
 
@@ -163,6 +165,7 @@ def test_people_stand_where_they_were_put(studio, ready, upload, uploads, scene)
 def test_likeness_is_said_of_each_person(studio, ready, last):
     view = last(People(studio).make(ready, ONE, ["Your photo", "Your photo"]))
     assert " · " in view["cards:people"]
+    assert ready.results["people"][0].image.size == (2 * PX, PX)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,10 @@ def build_page(studio: Studio, folder: Path, store: IdentityStore | None = None)
                 _lay_photo(board, blocks, giving, people)
                 _lay_style(board, giving)
                 wishes = _lay_words(board, studio)
-            with gr.Column(scale=7, min_width=320), gr.Column(elem_classes="card"):
+            with (
+                gr.Column(scale=7, min_width=320, elem_classes="results"),
+                gr.Column(elem_classes="card"),
+            ):
                 lay_step(4, "Your portraits")
                 Panels(board, studio, giving, people, wishes).lay()
         gr.HTML(FOOT, **PLAIN)

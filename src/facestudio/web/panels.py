@@ -11,7 +11,8 @@ from facestudio.web.board import PLAIN, Board
 from facestudio.web.drawing import Portrait, Tab
 from facestudio.web.giving import Giving, View, show_start
 from facestudio.web.markup import escape
-from facestudio.web.people import CHOICES, MAX_PLACES, NOBODY, OTHERS, People
+from facestudio.web.people import CHOICES, NOBODY, OTHERS, People
+from facestudio.web.places import MAX_PLACES
 from facestudio.web.session import Session
 from facestudio.web.studio import Studio
 from facestudio.web.tabs import Compare, Mixing, Start

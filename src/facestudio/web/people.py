@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from facestudio.errors import BadRegion, FaceStudioError
-from facestudio.faces.detect import find_faces
-from facestudio.faces.regions import find_regions
+from facestudio.errors import FaceStudioError
 from facestudio.web.drawing import Tab
 from facestudio.web.fields import show_scene, show_scene_upload
 from facestudio.web.giving import View
 from facestudio.web.markup import problem
 from facestudio.web.photos import read_upload
+from facestudio.web.places import find_places, lay_out, side_by_side
 from facestudio.web.problems import FieldProblem, in_words
 from facestudio.web.session import YOU, Session
 from facestudio.web.studio import Plan
@@ -21,12 +20,8 @@ from facestudio.web.wishes import Wishes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from PIL import Image
-
     from facestudio.errors import Box
-    from facestudio.pipeline.pipeline import FaceStudioPipeline
 
-MAX_PLACES = 4
 OTHERS = ("second", "third", "fourth")
 SIDE_BY_SIDE = 2  # places where no picture says how many
 NOBODY = "Nobody"
@@ -71,8 +66,7 @@ class People(Tab):
         """The boxes, as fractions, in which people can stand, left to right."""
         if session.scene is not None:
             return find_places(session.scene, self.studio.pipe)
-        width = 1 / SIDE_BY_SIDE
-        return [(i * width, 0.0, (i + 1) * width, 1.0) for i in range(SIDE_BY_SIDE)]
+        return side_by_side(SIDE_BY_SIDE)
 
     def make(self, session: Session, wishes: Wishes, chosen: Sequence[str]) -> Iterator[View]:
         """Variants of the scene with the people that are chosen for its places."""
@@ -84,20 +78,12 @@ class People(Tab):
                 raise FieldProblem("places", "Choose a person for at least one place.")
             style = session.scene or session.style_picture()
             options = wishes.options(style)
-            options["regions"] = [box for box, who in zip(places, fields, strict=True) if who]
+            options["height"], options["width"], boxes = lay_out(places, self.studio.pipe)
+            options["regions"] = [box for box, who in zip(boxes, fields, strict=True) if who]
             people = [self.identity(session, who) for who in fields if who]
             return [Plan(people, options, seed) for seed in wishes.seeds()]
 
         yield from self.draw(session, plan)
-
-
-def find_places(scene: Image.Image, pipe: FaceStudioPipeline) -> list[Box]:
-    """A box for each face of the scene, MAX_PLACES at most. Raises BadRegion where it has none."""
-    count = min(len(find_faces(scene, pipe.detector)), MAX_PLACES)
-    if count == 0:
-        hint = "choose one in which people look at the camera, or put them side by side"
-        raise BadRegion("no face was found in this picture", hint=hint)
-    return find_regions(scene, pipe.detector, count)
 
 
 def _fields(chosen: Sequence[str]) -> list[str | None]:

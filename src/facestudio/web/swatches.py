@@ -12,10 +12,10 @@ from PIL import Image
 # In the order they are shown, \u00ad where a long one may be broken. The first is chosen for
 # who chooses none.
 TITLES = {
-    "ink": "Ink",
-    "watercolour": "Water\u00adcolour",
     "oil": "Oil",
+    "watercolour": "Water\u00adcolour",
     "pencil": "Pencil",
+    "ink": "Ink",
     "cartoon": "Cartoon",
     "pop_art": "Pop art",
     "charcoal": "Charcoal",
