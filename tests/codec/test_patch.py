@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from facestudio.codec.patch import PatchCodec, fit_patch_codec
+from facestudio.codec.patch import ColourGate, PatchCodec, fit_patch_codec
 
 
 def smooth_pixels(count: int = 8, size: int = 32, seed: int = 0) -> torch.Tensor:
@@ -96,6 +96,23 @@ def test_a_style_changes_its_own_picture_alone():
     told = codec.decode_unclamped(latents, style)
     torch.testing.assert_close(told[0], plain[0])
     assert not torch.allclose(told[1], plain[1])
+
+
+def test_a_gate_learns_which_styles_have_colours():
+    torch.manual_seed(0)
+    gate, style = ColourGate(6), torch.randn(400, 6)
+    picture = smooth_pixels(400, size=4)
+    torch.testing.assert_close(gate(picture, style), picture)
+    coloured = style[:, 2] > 0
+    gate.fit(style, coloured)
+    sure = style[:, 2].abs() > 0.5
+    shown = gate(picture, style)
+    chroma, wanted = (each - each.mean(1, keepdim=True) for each in (shown, picture))
+    share = chroma.flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
+    assert share[sure & coloured].min() > 0.9
+    assert share[sure & ~coloured].max() < 0.1
+    torch.testing.assert_close(shown.mean(1), picture.mean(1))
+    torch.testing.assert_close(gate(picture, torch.zeros(400, 6)), picture)
 
 
 def test_a_told_decoder_is_saved_and_loaded(tmp_path):

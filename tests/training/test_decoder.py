@@ -138,6 +138,12 @@ def test_a_codec_that_learns_styles_draws_as_before_at_first():
     assert (told.style_dim, told.config.fine_width) == (STYLE_DIM, 4)
 
 
+def test_drawings_in_greys_are_told_from_pictures_in_colours():
+    grey = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
+    assert not decoder.is_coloured(grey)
+    assert decoder.is_coloured(grey + np.array([0, 0, 9], np.uint8))
+
+
 def test_the_amount_of_detail_is_that_of_bends_wherever_they_lie():
     flat = torch.zeros(1, 3, 32, 32)
     checks = flat.clone()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facestudio.codec.patch import PatchCodec
+from facestudio.codec.patch import ColourGate, PatchCodec
 from facestudio.data.develop import to_pixels
 from facestudio.settings import to_dict
 from facestudio.training.critic import PatchCritic, balance, hinge, map_distance
@@ -28,6 +28,8 @@ from facestudio.training.unet import UNetTask
 from facestudio.training.unet_settings import FaceMapSettings
 from facestudio.training.unet_settings import Settings as GeneratorSettings
 
+GATE_PICTURES = 4000  # that say which styles have colours
+COLOURLESS = 0.75  # levels of 255 from grey on average, at most
 LAPLACIAN = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
 
 
@@ -90,8 +92,18 @@ class DecoderTask:
         codec = tell_style(
             PatchCodec.from_pretrained(settings.codec), style_dim, settings.fine_width
         )
+        self._fit_colours(codec.colour)
         critic = PatchCritic(codec.channels, style_dim, codec.factor, settings.critic_width)
         self.model = DecoderAndCritic(codec, critic)
+
+    def _fit_colours(self, gate: ColourGate) -> None:
+        """Teach the gate which styles have colours, by pictures drawn as training draws them."""
+        told = self.generator.batch(np.random.default_rng(self.settings.loop.seed), GATE_PICTURES)
+        style = told["style"][:, 0]
+        given = style.any(1)
+        indices = told["index"][given].tolist()
+        coloured = [is_coloured(self.generator.data.picture(index)) for index in indices]
+        gate.fit(style[given], torch.tensor(coloured))
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return what the generator needs, pixels (B, 3, H, W), and which latents are `exact`."""
@@ -176,6 +188,12 @@ def tell_style(codec: PatchCodec, style_dim: int, fine_width: int) -> PatchCodec
     told = PatchCodec(**kept, style_dim=style_dim, fine_width=fine_width)
     told.load_state_dict(codec.state_dict(), strict=False)
     return told
+
+
+def is_coloured(picture: np.ndarray) -> bool:
+    """Whether a picture (H, W, 3) of 0...255 is more than a drawing in greys."""
+    grey = picture.mean(-1, keepdims=True)
+    return bool(np.abs(picture - grey).mean() > COLOURLESS)
 
 
 def amount_of_detail(pixels: Tensor, patch: int = 8) -> Tensor:
