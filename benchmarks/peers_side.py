@@ -96,6 +96,7 @@ def make_files(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
         face_adapter=str(folder / "face" / "face.bin"),
         offline=True,
         half=options["dtype"] != "float32",
+        half_type="bfloat16",  # as the base is stored
     )
     pipe = assemble_sd15(settings, folder / "ours")
     with torch.no_grad():

@@ -189,12 +189,19 @@ def test_the_folder_says_where_its_parts_are_from(settings, tmp_path):
     assert "| style adapter | IP-Adapter |" in (tmp_path / "README.md").read_text()
 
 
-def test_half_weights_are_stored_as_fp16(settings, tmp_path):
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_half_weights_are_stored_in_16_bits(settings, tmp_path, kind):
     from safetensors.torch import load_file
 
-    assemble_sd15(replace(settings, adapter="both", half=True), tmp_path)
+    half = replace(settings, adapter="both", half=True, half_type=kind)
+    assemble_sd15(half, tmp_path)
     weights = load_file(tmp_path / "unet/diffusion_pytorch_model.safetensors")
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    assert {tensor.dtype for tensor in weights.values()} == {getattr(torch, kind)}
+
+
+def test_another_kind_of_half_is_refused(settings, tmp_path):
+    with pytest.raises(BadOption, match="half_type='int8': give float16, bfloat16"):
+        assemble_sd15(replace(settings, half_type="int8"), tmp_path)
 
 
 MISSING = {

@@ -115,4 +115,4 @@ def add_lora(unet: UNet2DConditionModel, weights: dict[str, Tensor]) -> None:
         assert isinstance(linear, nn.Linear)
         change = weights[f"{name}.up"].float() @ weights[f"{name}.down"].float()
         with torch.no_grad():
-            linear.weight.add_(change.to(linear.weight))
+            linear.weight.copy_(linear.weight.float() + change)  # a sum of 16 bits loses small ones

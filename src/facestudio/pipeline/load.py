@@ -112,8 +112,11 @@ def choose_detector(encoder: IdentityEncoder) -> Detector:
     return pack_detector(encoder) or DlibDetector()
 
 
-def save_parts(parts: Parts, folder: Path, *, half: bool = False) -> None:
-    """Write the model folder; the index comes last, so that half a folder is not taken for one."""
+def save_parts(parts: Parts, folder: Path, *, half: bool | torch.dtype = False) -> None:
+    """Write the model folder; the index comes last, so that half a folder is not taken for one.
+
+    half: weights as fp16, or as the 16-bit type given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {
         "_class_name": "FaceStudioPipeline",
@@ -131,25 +134,25 @@ def save_parts(parts: Parts, folder: Path, *, half: bool = False) -> None:
             index[key] = _class_of(towers)
     save_identity_encoder(parts.identity_encoder, folder)
     if half:
-        store_as_half(folder)
+        store_as_half(folder, torch.float16 if half is True else half)
     write_bytes(folder / INDEX, (json.dumps(index, indent=2) + "\n").encode())
 
 
-def store_as_half(folder: Path) -> None:
-    """Rewrite every safetensors file below `folder` with fp32 weights as fp16.
+def store_as_half(folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Rewrite every safetensors file below `folder` with fp32 weights in a 16-bit type.
 
-    A tensor with numbers beyond fp16's range stays as it is.
+    A tensor with numbers beyond that type's range stays as it is.
     """
     for path in sorted(folder.rglob("*.safetensors")):
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-        save_file({k: _as_half(v) for k, v in load_file(path).items()}, path, metadata)
+        save_file({k: _as_half(v, dtype) for k, v in load_file(path).items()}, path, metadata)
 
 
-def _as_half(tensor: torch.Tensor) -> torch.Tensor:
+def _as_half(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if tensor.dtype != torch.float32:
         return tensor
-    half = tensor.half()
+    half = tensor.to(dtype)
     return half if bool(half.isfinite().all()) else tensor
 
 

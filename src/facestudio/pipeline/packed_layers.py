@@ -84,7 +84,7 @@ class PackedConv2d(PackedWeight):
 
 
 class PackedPointwise(PackedWeight):
-    """A convolution of 1×1, as a product; as a convolution it can take 50 times as long."""
+    """A convolution of 1×1, as a product: packed as a convolution it took 50 times as long."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__(conv)

@@ -94,8 +94,11 @@ class FaceStudioPipeline(Parts):
             give_back()
         return pipe.pack() if packed else pipe.to(place)
 
-    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> None:
-        """Write a model folder that `from_pretrained` reads; `half` stores weights as fp16."""
+    def save_pretrained(self, folder: str | Path, *, half: bool | torch.dtype = False) -> None:
+        """Write a model folder that `from_pretrained` reads.
+
+        half: weights as fp16, or as the 16-bit type given.
+        """
         save_parts(self, Path(folder), half=half)
 
     def identity(self, *photos: PictureLike, largest: bool = False) -> Identity:

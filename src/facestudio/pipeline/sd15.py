@@ -38,9 +38,11 @@ from facestudio.pipeline.lora import add_lora_file, parse_lora
 from facestudio.pipeline.origins import UNKNOWN_LICENCE, Origin, write_origins
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.pipeline.pipeline import FaceStudioPipeline
+from facestudio.pipeline.precision import DTYPES
 from facestudio.prior.prior import EmbeddingPrior
 
 AdapterName = Literal["ip-adapter", "ip-adapter-faceid", "both"]
+HalfName = Literal["float16", "bfloat16"]
 
 VIT_L, RN101, VIT_B = (
     "openai/clip-vit-large-patch14",
@@ -89,7 +91,8 @@ class Sd15Settings:
     loras: tuple[str, ...] = ()
     n_tokens: int = 4
     name: str = "sd15"
-    half: bool = False  # store weights as fp16
+    half: bool = False  # store weights in 16 bits,
+    half_type: HalfName = "float16"  # of this kind; bfloat16 starts sooner on a processor
     offline: bool = False
     seed: int = 0  # of the fresh guidance layer
 
@@ -102,7 +105,7 @@ def assemble_sd15(
     config: the sizes of a single-file base. Raises MissingWeights, BadModel, BadOption.
     """
     _check(settings)
-    dtype = torch.float16 if settings.half else torch.float32
+    dtype = DTYPES[settings.half_type] if settings.half else torch.float32
     encoder = _load_encoder(settings)
     base = load_base(
         settings.base,
@@ -127,13 +130,15 @@ def assemble_sd15(
         detector=choose_detector(encoder),
         **parts,
     )
-    pipe.save_pretrained(folder, half=settings.half)
+    pipe.save_pretrained(folder, half=settings.half and dtype)
     origins |= more | {"identity encoder": Origin(encoder.name, encoder.licence)}
     write_origins(folder, origins, settings.name)
     return pipe
 
 
 def _check(settings: Sd15Settings) -> None:
+    if settings.half_type not in get_args(HalfName):
+        raise BadOption(f"half_type={settings.half_type!r}: give {', '.join(get_args(HalfName))}")
     allowed = get_args(AdapterName)
     if settings.adapter is not None and settings.adapter not in allowed:
         raise BadOption(f"adapter={settings.adapter!r}: give {', '.join(allowed)}")

@@ -48,7 +48,7 @@ def read_streamed(kind: Any, folder: Path, dtype: torch.dtype, packed: bool = Fa
     if packed:
         if isinstance(network, UNet2DConditionModel):
             install_region_attention(network)  # what packs attention must know which it is
-        pack(network, lambda layer: file.settle(layer, dtype))
+        pack(network, lambda layer: file.cast(layer, dtype))
     file.settle(network, dtype)
     return network.eval()
 
@@ -87,13 +87,20 @@ class MappedFile:
             flat = torch.frombuffer(self.map, dtype=dtype, count=count, offset=first)
             yield name, (flat if count else empty).view(shape)
 
+    def cast(self, module: nn.Module, dtype: torch.dtype) -> None:
+        """Give the module its tensors in `dtype`; those that are in it stay in the map."""
+        self._own(module, dtype, copy=False)
+
     def settle(self, module: nn.Module, dtype: torch.dtype) -> None:
         """Give the module what of its tensors lies in the map as tensors of its own, in `dtype`."""
+        self._own(module, dtype, copy=True)
+
+    def _own(self, module: nn.Module, dtype: torch.dtype, copy: bool) -> None:
         for tensor in [*module.parameters(), *module.buffers()]:
             if tensor.data_ptr() in self.places:
-                tensor.data = tensor.to(dtype, copy=True)
+                tensor.data = tensor.to(dtype, copy=copy)
         if hasattr(mmap, "MADV_DONTNEED"):
-            self.map.madvise(mmap.MADV_DONTNEED)
+            self.map.madvise(mmap.MADV_DONTNEED)  # what was read of it need not stay in memory
 
 
 def place(network: nn.Module, name: str, tensor: Tensor) -> None:
