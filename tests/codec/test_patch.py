@@ -113,6 +113,8 @@ def test_a_gate_learns_which_styles_have_colours():
     assert share[sure & ~coloured].max() < 0.1
     torch.testing.assert_close(shown.mean(1), picture.mean(1))
     torch.testing.assert_close(gate(picture, torch.zeros(400, 6)), picture)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert gate(picture, style).dtype == torch.float32
 
 
 def test_a_told_decoder_is_saved_and_loaded(tmp_path):

@@ -206,7 +206,8 @@ class ColourGate(nn.Module):
 
     def forward(self, picture: Tensor, style: Tensor) -> Tensor:
         kept = torch.sigmoid(style @ self.weight + self.bias)
-        kept = torch.where(style.any(1), kept, torch.ones_like(kept))[:, None, None, None]
+        kept = torch.where(style.any(1), kept, torch.ones_like(kept)).to(picture.dtype)
+        kept = kept[:, None, None, None]
         return torch.lerp(picture.mean(1, keepdim=True), picture, kept)
 
     def fit(self, style: Tensor, coloured: Tensor, penalty: float = 1e-3) -> None:
