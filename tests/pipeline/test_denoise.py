@@ -10,6 +10,7 @@ from facestudio.pipeline.denoise import (
     Hold,
     denoise,
     draw_noise,
+    plan_steps,
     predict,
     saying_what_would_fit,
     start_run,
@@ -66,6 +67,23 @@ def run(unet, generators, *, scheduler=None, context=None, clean=None, strength=
     start = start_run(scheduler, 4, noise, clean, strength)
     context = context or make_context(len(noise))
     return denoise(unet, start, context, 2.0, generators, **options)
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "planned", "taken"),
+    [
+        (25, None, 25, 25),
+        (25, 0.6, 25, 15),
+        (25, 0.01, 25, 1),
+        (2, 0.3, 4, 1),
+        (2, 0.5, 2, 1),
+        (2, 0.8, 3, 2),
+        (2, 1.0, 2, 2),
+        (4, 0.0, 4, 1),
+    ],
+)
+def test_few_steps_start_from_the_noise_that_strength_means(steps, strength, planned, taken):
+    assert plan_steps(steps, strength) == (planned, taken)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from facestudio.errors import OutOfMemory
 from facestudio.guidance.attention import GuidanceContext, call_unet
 from facestudio.pipeline.speed import EXACT, SpeedSettings
 
+FEW_STEPS = 6
 StepEnd = Callable[[int, Tensor, Tensor], Tensor]
 
 
@@ -64,14 +66,12 @@ def start_run(
 ) -> Start:
     """The start of a run: from noise alone, or from `clean` latents noised by `strength`.
 
-    strength in 0...1 is the share of the steps that are taken.
+    strength in 0...1 is the share of the steps that are taken, as in diffusers.
     """
     scheduler = copy.deepcopy(scheduler)
-    scheduler.set_timesteps(steps, device=noise.device)
-    skipped = 0
-    if strength is not None:
-        skipped = steps - max(1, min(round(steps * strength), steps))
-    first = skipped * scheduler.order
+    planned, taken = plan_steps(steps, strength)
+    scheduler.set_timesteps(planned, device=noise.device)
+    first = (planned - taken) * scheduler.order
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
     timesteps = scheduler.timesteps[first:]
@@ -79,6 +79,20 @@ def start_run(
         return Start(scheduler, noise * scheduler.init_noise_sigma, timesteps)
     at = timesteps[:1].expand(len(noise))
     return Start(scheduler, scheduler.add_noise(clean.expand_as(noise), noise, at), timesteps)
+
+
+def plan_steps(steps: int, strength: float | None) -> tuple[int, int]:
+    """How many steps the way from noise alone has, and how many of them, the last, are taken.
+
+    Where a model draws in FEW_STEPS or fewer there is hardly a choice among them: the way then gets
+    so many more steps that the noise it starts from is that of `strength`.
+    """
+    if strength is None:
+        return steps, steps
+    taken = max(1, min(round(steps * strength), steps))
+    if steps > FEW_STEPS or not strength:
+        return steps, taken
+    return max(steps, math.ceil(taken / strength - 1e-6)), taken
 
 
 def denoise(
