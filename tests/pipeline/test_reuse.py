@@ -24,7 +24,7 @@ from facestudio.pipeline.denoise import (
 )
 from facestudio.pipeline.request import Request, check_request
 from facestudio.pipeline.reuse import graft, reuse
-from facestudio.pipeline.speed import DRAFT, EXACT, FAST, SpeedSettings
+from facestudio.pipeline.speed import BALANCED, DRAFT, EXACT, FAST, SpeedSettings
 from tests.pipeline.conftest import make_unet
 
 STEPS = 8
@@ -35,7 +35,7 @@ LEVERS = {
     "deep": SpeedSettings(deep_every=2, outer_layers=0),
     "deep, a layer more": SpeedSettings(deep_every=3, outer_layers=1),
     "gate": SpeedSettings(gate=0.5),
-    "guidance every": SpeedSettings(guidance_every=2),
+    "balanced": BALANCED,
     "fast": FAST,
     "draft": DRAFT,
     "all": SpeedSettings(0.2, 0.7, deep_every=2, outer_layers=0, gate=0.4, guidance_every=2),
@@ -236,7 +236,7 @@ def test_cross_attention_runs_until_its_gate_closes(unet):
     assert len(calls) == len(cross_attentions(unet))
 
 
-@pytest.mark.parametrize(("speed", "times"), [(EXACT, 1), (FAST, 2)], ids=["exact", "fast"])
+@pytest.mark.parametrize(("speed", "times"), [(EXACT, 1), (FAST, 1), (BALANCED, 2)])
 def test_keys_and_values_are_computed_once_a_run(unet, speed, times):
     """Of both halves of guidance, and where it is left out at some steps of the one alone."""
     makers = {

@@ -62,8 +62,8 @@ class SpeedSettings:
 
 EXACT = SpeedSettings()
 BALANCED = SpeedSettings(guidance_every=2)
-FAST = SpeedSettings(deep_every=2, outer_layers=0, guidance_every=2)
-DRAFT = SpeedSettings(deep_every=5, outer_layers=0, guidance_every=5)
+FAST = SpeedSettings(deep_every=2, outer_layers=0)
+DRAFT = SpeedSettings(deep_every=4, outer_layers=0)
 SPEEDS = {"exact": EXACT, "balanced": BALANCED, "fast": FAST, "draft": DRAFT}
 
 
