@@ -111,6 +111,20 @@ def test_neutral_captions_say_person(caption, neutral):
     assert prior.neutral_caption(caption) == neutral
 
 
+@pytest.mark.parametrize(
+    ("caption", "brief"),
+    [
+        ("an oil painting of a young man with curly hair, smiling", "an oil painting of a man"),
+        ("a pencil sketch of a good-looking woman", "a pencil sketch of a woman"),
+        ("pop art of an old person", "pop art of a person"),
+        ("a man with a beard, a comic", "a man with a beard, a comic"),
+        ("a dog of a kind", "a dog of a kind"),
+    ],
+)
+def test_brief_captions_say_the_look_alone(caption, brief):
+    assert prior.brief_caption(caption) == brief
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_share_of_neutral_captions(prepared, loop, tower_folder, share):
     task = prior.PriorTask(prior.Settings((prepared,), tower_folder, loop, 8, 1, 2, neutral=share))

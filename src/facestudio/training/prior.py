@@ -27,6 +27,7 @@ from facestudio.training.sampling import make_picker
 
 EMBED_BATCH = 256
 GENDERED = re.compile(r"\b(wo)?man\b")
+DETAILED = re.compile(r"\bof an? (?:[\w-]+ )*?((?:wo)?man|person)\b.*")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Settings:
     heads: int = 4
     drop_text: float = 0.1
     neutral: float = 0.25  # share of captions in which a man or a woman is called a person
+    brief: float = 0.0  # share of captions that say the look and nothing of the person
     whole: bool = False  # vectors of whole pictures, for a U-Net trained with `whole_style`
     init: Path | None = None  # export of an earlier run to start from; its sizes hold
     source_weights: dict[str, float] | None = None
@@ -69,10 +71,11 @@ class PriorTask:
         self.picker = make_picker(
             self.data, settings.held_out, settings.source_weights, captioned=True
         )
-        self.neutral = settings.neutral
+        self.neutral, self.brief = settings.neutral, settings.brief
         text = TextTowers.load(settings.towers)
         captions = [c for r in self.data.records for c in r["captions"]]
-        self.vectors = embed_captions(text, [*captions, *map(neutral_caption, captions)])
+        captions += map(neutral_caption, tuple(captions))
+        self.vectors = embed_captions(text, [*captions, *map(brief_caption, captions)])
         towers = ImageTowers.load(settings.towers).tower_dims
         torch.manual_seed(settings.loop.seed)
         if settings.init is None:
@@ -86,11 +89,12 @@ class PriorTask:
         """Return text vectors (B, T), style vectors (B, S), and what the loss draws for each."""
         chosen = self.picker.pick(rng, size)
         captions = [str(rng.choice(self.data.records[i]["captions"])) for i in chosen]
-        neutral = rng.random(size) < self.neutral
-        captions = [
-            neutral_caption(caption) if plain else caption
-            for caption, plain in zip(captions, neutral, strict=True)
-        ]
+        for share, reworded in ((self.neutral, neutral_caption), (self.brief, brief_caption)):
+            changed = rng.random(size) < share
+            captions = [
+                reworded(caption) if change else caption
+                for caption, change in zip(captions, changed, strict=True)
+            ]
         style = self.style[chosen]
         drawer = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise, times, kept = self.model.prior.draw(style, drawer)
@@ -132,6 +136,11 @@ def load_prior(settings: Settings, text_dim: int, towers: Sequence[int]) -> Embe
         raise BadModel(f"init: {path} is of towers of {found} numbers, these have {wanted}")
     prior.drop_text = settings.drop_text
     return prior
+
+
+def brief_caption(caption: str) -> str:
+    """Return the caption without what it says of a person: "an etching of a man" and no more."""
+    return DETAILED.sub(r"of a \1", caption)
 
 
 def neutral_caption(caption: str) -> str:
