@@ -199,6 +199,9 @@ class ColourGate(nn.Module):
     A generator leaves a little colour in a pencil drawing, which one sees at once. Fresh: all.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, style_dim: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.zeros(style_dim))

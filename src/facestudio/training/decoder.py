@@ -92,6 +92,7 @@ class DecoderTask:
         codec = tell_style(
             PatchCodec.from_pretrained(settings.codec), style_dim, settings.fine_width
         )
+        assert codec.colour is not None  # it is told styles
         self._fit_colours(codec.colour)
         critic = PatchCritic(codec.channels, style_dim, codec.factor, settings.critic_width)
         self.model = DecoderAndCritic(codec, critic)
