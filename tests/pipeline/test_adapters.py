@@ -110,8 +110,9 @@ def test_each_region_follows_its_own_face(both):
     sides = [(0, 0, 0.5, 1), (0.5, 0, 1, 1)]
     given = {"prompt": WORDS, "regions": sides}
     drawn = latents(both, [one, two], **given)
-    assert torch.equal(latents(both, [two, one], prompt=WORDS, regions=sides[::-1]), drawn)
-    assert not torch.equal(latents(both, [two, one], **given), drawn)
+    swapped = latents(both, [two, one], prompt=WORDS, regions=sides[::-1])
+    torch.testing.assert_close(swapped, drawn)  # some processors round rows by their place
+    assert not torch.allclose(latents(both, [two, one], **given), drawn, atol=1e-3)
     same = latents(both, [one, one], **given)
     torch.testing.assert_close(same, latents(both, one, prompt=WORDS), rtol=1e-4, atol=1e-4)
 

@@ -175,7 +175,7 @@ class Panels:
             info="Counts where both are given.",
         )  # fmt: skip
         board.problem("alphas")
-        scales = f"1.5, {limits.guidance_scale:g}"
+        scales = f"{limits.guidance_scale:g}, {limits.guidance_scale + 1:g}"
         guidances = gr.Textbox(scales, label="Guidance scales", elem_id="guidances")
         board.problem("guidances")
         stepses = gr.Textbox(f"{limits.num_inference_steps}", label="Steps", elem_id="stepses")
