@@ -177,8 +177,8 @@ def test_the_preview_is_never_a_photo(pipe, anna, monkeypatch):
     seen = []
     decode = pipe.codec.decode
 
-    def watch(latents):
-        seen.append(decode(latents))
+    def watch(latents, style=None):
+        seen.append(decode(latents, style))
         return seen[-1]
 
     monkeypatch.setattr(pipe.codec, "decode", watch)
