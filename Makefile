@@ -48,6 +48,9 @@ train-mini: $(FULL) ## prepare and train every part of mini from the tars in dat
 	$(BIN)/facestudio train unet configs/mini/likeness.toml
 	$(BIN)/facestudio train unet configs/mini/few_steps.toml
 	$(BIN)/facestudio train decoder configs/mini/decoder.toml
+	$(BIN)/facestudio train reader configs/mini/reader.toml
+	$(BIN)/facestudio train unet configs/mini/wishes.toml
+	$(BIN)/facestudio train decoder configs/mini/wishes_decoder.toml
 	$(BIN)/facestudio init configs/mini/model.toml --out runs/mini/model
 
 ##@ Develop

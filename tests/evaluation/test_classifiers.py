@@ -17,7 +17,6 @@ from facestudio.evaluation.classifiers import (
     Classifiers,
     choose_samples,
     fit_classifiers,
-    holds,
     label_of,
     measure_accuracy,
     portrait_features,
@@ -92,13 +91,6 @@ def test_no_more_pictures_than_asked_for(classifier_settings, real_set):
 )  # fmt: skip
 def test_label_of_a_record(classifier_settings, kind, record, label):
     assert label_of(kind, record, classifier_settings) == label
-
-
-def test_wanted_attributes():
-    assert holds(["Goatee", "Mustache"], ["Mustache"])
-    assert not holds(["Goatee", "Mustache"], ["Smiling"])
-    assert holds(["!No_Beard"], [])
-    assert not holds(["!No_Beard"], ["No_Beard"])
 
 
 def test_accuracy_counts_both_ways():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facestudio.errors import BadOption
-from facestudio.evaluation.real import RealPictures, style_of
+from facestudio.evaluation.real import RealPictures
 
 STYLES = {"photo": ("photo",), "ink": ("pen", "line")}
 
@@ -36,13 +36,3 @@ def test_the_same_pictures_each_time(real):
 def test_styles_without_pictures_are_refused(real):
     with pytest.raises(BadOption, match="'oil'"):
         real.read("oil")
-
-
-@pytest.mark.parametrize(
-    ("record", "style"),
-    [({}, "photo"), ({"kind": "photo", "style": "pen"}, "photo"), ({"kind": "drawn"}, None),
-     ({"kind": "drawn", "style": "line"}, "ink"), ({"style": "oil"}, None),
-     ({"style": ["pen", "USA"]}, None), ({"has_face": False}, None)],
-)  # fmt: skip
-def test_style_of_a_record(record, style):
-    assert style_of(record, STYLES) == style

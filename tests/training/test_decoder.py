@@ -8,7 +8,7 @@ import torch
 
 from facestudio.codec.patch import PatchCodec
 from facestudio.training import decoder, unet
-from facestudio.training.critic import LatentCritic, PatchCritic, hinge, map_distance
+from facestudio.training.critic import LatentCritic, PatchCritic, hinge, map_distance, trust
 from facestudio.training.loop import LoopSettings
 from facestudio.training.unet_settings import (
     FaceMapSettings,
@@ -81,6 +81,11 @@ def test_hinge_and_map_distance_at_known_points():
     one = [torch.full((1, 2), 2.0)]
     assert float(map_distance(one, one)) == 0
     assert float(map_distance(one, [torch.full((1, 2), 3.0)])) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_critic_counts_as_far_as_it_knows():
+    doubts = torch.tensor([2.3, 2.0, 1.75, 1.5, 0.4])
+    assert trust(doubts).tolist() == [0, 0, 0.5, 1, 1]
 
 
 def test_the_critic_of_latents_learns_to_tell():

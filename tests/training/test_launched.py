@@ -92,13 +92,21 @@ def test_two_processes_have_the_curve_of_one_and_resume_exactly(configs, tmp_pat
     }
     one = launch([line.format("one") for line in lines.values()], tmp_path, "--num_processes=1")
     assert one.returncode == 0, one.stderr
-    dying = lines["whole"].format("cut") + " die 3"  # the last checkpoint is of step 2
-    two = launch([line.format("two") for line in lines.values()] + [dying], tmp_path, *TWO)
-    assert two.returncode != 0
+    cut = {name: line.format("cut") for name, line in lines.items()}
+    dying = {name: f"{line} die 3" for name, line in cut.items()}  # the last checkpoint: of step 2
     sharded = [lines["whole"].format(name) for name in ("shard", "stopped", "stopped")]
     ways = (" shard", " stop 3 shard", " shard")
     rest = [line + way for line, way in zip(sharded, ways, strict=True)]
-    again = launch([lines["whole"].format("cut"), *rest], tmp_path, *TWO)
+    launches = [
+        [*(line.format("two") for line in lines.values()), dying["whole"]],
+        [cut["whole"], dying["adapter"]],
+        [cut["adapter"], dying["prior"]],
+    ]
+    for plan in launches:
+        killed = launch(plan, tmp_path, *TWO)
+        assert killed.returncode != 0
+        assert "SIGKILL" in killed.stderr, killed.stderr
+    again = launch([cut["prior"], *rest], tmp_path, *TWO)
     assert again.returncode == 0, again.stderr
 
     for name in configs:
@@ -108,10 +116,11 @@ def test_two_processes_have_the_curve_of_one_and_resume_exactly(configs, tmp_pat
     for name, weights in WEIGHTS.items():
         differ = far_apart(tmp_path / f"one-{name}", tmp_path / f"two-{name}", weights)
         assert differ < 1e-3, name
-    whole, cut, shard, stopped = (
-        tmp_path / f"{name}-whole" for name in ("two", "cut", "shard", "stopped")
-    )
-    assert far_apart(whole, cut, WEIGHTS["whole"]) == 0
+    for name, weights in WEIGHTS.items():
+        whole, resumed = (tmp_path / f"{run}-{name}" for run in ("two", "cut"))
+        assert losses(resumed) == losses(whole)[2:], name
+        assert far_apart(whole, resumed, weights) == 0, name
+    whole, shard, stopped = (tmp_path / f"{name}-whole" for name in ("two", "shard", "stopped"))
     assert np.allclose(losses(shard), losses(whole), rtol=2e-4)
     assert far_apart(whole, shard, WEIGHTS["whole"]) < 1e-3
     assert list(json.loads((stopped / "losses.json").read_text())) == ["4", "5", "6"]

@@ -335,7 +335,8 @@ def criticised(mapped) -> Settings:
 
 
 @pytest.mark.parametrize("compose", [0.0, 1.0])
-def test_a_critic_pulls_as_hard_as_it_is_told(criticised, rng, compose):
+def test_a_critic_pulls_as_hard_as_it_is_told(criticised, rng, compose, monkeypatch):
+    monkeypatch.setattr("facestudio.training.unet.trust", lambda doubt: 0.25)
     task = UNetTask(replace(criticised, compose=compose))
     batch = task.batch(rng, 6)
     loss, figures = task.loss(task.model, batch)
@@ -346,11 +347,17 @@ def test_a_critic_pulls_as_hard_as_it_is_told(criticised, rng, compose):
     predicted, noisy, _ = task.predict(task.model, batch)
     predicted = predicted.detach().requires_grad_()
     alpha = task.scheduler.alphas_cumprod[batch["t"]].view(-1, 1, 1, 1)
-    clean = task.clean(predicted, noisy, alpha)
     direction = torch.ones_like(predicted) / predicted.numel() ** 0.5
-    given = (clean, predicted, 3.0 * (predicted * direction).sum(), batch)
-    pull = torch.autograd.grad(task._critic_loss(task.model.critic, *given)[0], predicted)[0]
-    assert float(pull.norm()) == pytest.approx(0.5 * 3.0, rel=1e-3)
+
+    def pull(judged) -> float:
+        clean = task.clean(predicted, noisy, alpha)
+        given = (clean, predicted, 3.0 * (predicted * direction).sum(), judged)
+        loss, _ = task._critic_loss(task.model.critic, *given)
+        return float(torch.autograd.grad(loss, predicted)[0].norm())
+
+    assert pull(batch) == pytest.approx(0.5 * 3.0, rel=1e-3)
+    wish = batch | {"wished": torch.zeros(len(predicted), 1)}
+    assert pull(wish) == pytest.approx(0.25 * 0.5 * 3.0, rel=1e-3)
 
 
 def test_a_critic_is_trained_with_the_generator_and_not_exported(criticised):

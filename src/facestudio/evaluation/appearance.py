@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from facestudio.data.labels import PHOTO
 from facestudio.evaluation.classifiers import (
     ATTRIBUTES,
     STYLE,
@@ -24,7 +25,7 @@ from facestudio.evaluation.quality import (
     scene_similarity,
     sharpness,
 )
-from facestudio.evaluation.real import PHOTO, RealPictures
+from facestudio.evaluation.real import RealPictures
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 from safetensors.numpy import load_file, save_file
 
+from facestudio.data.labels import holds, style_of
 from facestudio.data.shards import PreparedSet
 from facestudio.errors import BadOption, MissingFile
 from facestudio.evaluation.features import FeatureNetwork, Features
 from facestudio.evaluation.heads import Head, fit_head
 from facestudio.evaluation.outputs import Progress, open_folder
 from facestudio.evaluation.people import AGES, age_span
-from facestudio.evaluation.real import style_of
 from facestudio.faces.align import align_portrait
 from facestudio.images import write_bytes
 from facestudio.settings import to_dict
@@ -202,11 +202,6 @@ def label_of(kind: str, record: Mapping[str, Any], settings: Settings) -> Any:
     if own is not None:
         return int("Male" in own)
     return GENDERS.index(record["gender"]) if record.get("gender") in GENDERS else None
-
-
-def holds(wanted: Sequence[str], attributes: Sequence[str]) -> bool:
-    """Whether one of the wanted attributes holds; "!Name" holds where Name does not."""
-    return any((each.lstrip("!") in attributes) != each.startswith("!") for each in wanted)
 
 
 def choose_samples(

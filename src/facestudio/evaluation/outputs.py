@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from PIL import Image
 
+from facestudio.data.labels import PHOTO
 from facestudio.errors import BadOption, BadOutput, PictureError
 from facestudio.evaluation.people import Person
-from facestudio.evaluation.real import PHOTO, RealPictures
+from facestudio.evaluation.real import RealPictures
 from facestudio.evaluation.settings import EvaluationSettings
 from facestudio.faces.identity import Identity
 from facestudio.images import check_output, read_picture, write_bytes, write_picture

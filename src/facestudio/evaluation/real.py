@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from facestudio.data.labels import Styles, style_of
 from facestudio.data.shards import PreparedSet
 from facestudio.errors import BadOption
-
-PHOTO = "photo"
-Styles = Mapping[str, Sequence[str]]
 
 
 class RealPictures:
@@ -58,15 +55,3 @@ class RealPictures:
 
     def _open(self, index: int) -> Image.Image:
         return Image.fromarray(self._set.picture(index))
-
-
-def style_of(record: Mapping[str, Any], styles: Styles) -> str | None:
-    """The style that a record's picture is in; None: none of these."""
-    if not record.get("has_face", True):
-        return None
-    own = record.get("style")
-    if record.get("kind") == PHOTO or (own is None and record.get("kind") != "drawn"):
-        own = PHOTO
-    if not isinstance(own, str):
-        return None
-    return next((name for name, words in styles.items() if own in words), None)

@@ -116,6 +116,14 @@ def hinge(real: Tensor, made: Tensor) -> Tensor:
     return F.relu(1 - real).mean() + F.relu(1 + made).mean()
 
 
+def trust(doubt: Tensor) -> Tensor:
+    """How far a critic's verdict counts, 0...1: not at all while it knows nothing (a doubt of 2).
+
+    Where no picture is rebuilt, one who pleases a critic that knows nothing yet is led astray.
+    """
+    return (2 * (2 - doubt.detach())).clamp(0, 1)
+
+
 def balance(loss: Tensor, verdict: Tensor, made: Tensor) -> Tensor:
     """How many times as hard as `verdict` a loss pulls at what was made, a scalar."""
     pulls = [torch.autograd.grad(each, made, retain_graph=True)[0] for each in (loss, verdict)]

@@ -4,7 +4,9 @@ A generator's latents lack what it could not know: strands of hair, hatching, th
 The decoder sees the generator's own last prediction, made of a real picture's latents under a
 little noise, and is told the style that the generator was told; it learns to draw the picture they
 came from. Absolute errors, edges and a recogniser keep it true; the amount of fine detail at each
-place and a critic of patches make it sharp. The encoder stays as it is, so that latents stay valid.
+place, the shares of light and dark tones (an ink drawing has hardly a grey) and a critic of patches
+make it sharp. Some batches are wishes (`wishes.py`): a look that no picture shows the person in,
+judged by whether it is seen. The encoder stays as it is, so that latents stay valid.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ from torch.nn import functional as F
 from facestudio.codec.patch import ColourGate, PatchCodec
 from facestudio.data.develop import to_pixels
 from facestudio.settings import to_dict
-from facestudio.training.critic import PatchCritic, balance, hinge, map_distance
+from facestudio.training.critic import PatchCritic, balance, hinge, map_distance, trust
 from facestudio.training.identity_loss import PixelIdentityLoss
 from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.unet import UNetTask
-from facestudio.training.unet_settings import FaceMapSettings
+from facestudio.training.unet_settings import FaceMapSettings, IdentityLossSettings
 from facestudio.training.unet_settings import Settings as GeneratorSettings
+from facestudio.training.wishes import WishSettings
 
 GATE_PICTURES = 4000  # that say which styles have colours
 COLOURLESS = 0.75  # levels of 255 from grey on average, at most
@@ -53,6 +56,7 @@ class Settings:
     exact: float = 0.25  # share of pictures whose latents are the encoder's own
     edge_weight: float = 1.0
     detail_weight: float = 0.5  # of the amount of fine detail, wherever exactly it lies
+    tone_weight: float = 0.0  # of how light and dark are shared out, wherever they lie
     fine_width: int = 24  # channels of the decoder's layers at the picture's size
     map_weight: float = 0.5  # of the critic's inner maps
     critic_weight: float = 0.5  # how hard it pulls, over the absolute errors' and the edges' pull
@@ -60,6 +64,7 @@ class Settings:
     whole_style: float = 0.5
     same_photo: float = 0.5
     identity: DecoderIdentitySettings = field(default_factory=DecoderIdentitySettings)
+    wishes: WishSettings = field(default_factory=WishSettings)
     source_weights: dict[str, float] = field(default_factory=dict)
     held_out: tuple[str, ...] = ("test",)
 
@@ -93,13 +98,16 @@ class DecoderTask:
             PatchCodec.from_pretrained(settings.codec), style_dim, settings.fine_width
         )
         assert codec.colour is not None  # it is told styles
-        self._fit_colours(codec.colour)
+        if not codec.colour.weight.any():
+            self._fit_colours(codec.colour)
         critic = PatchCritic(codec.channels, style_dim, codec.factor, settings.critic_width)
         self.model = DecoderAndCritic(codec, critic)
 
     def _fit_colours(self, gate: ColourGate) -> None:
         """Teach the gate which styles have colours, by pictures drawn as training draws them."""
-        told = self.generator.batch(np.random.default_rng(self.settings.loop.seed), GATE_PICTURES)
+        told = self.generator.rebuilding_batch(
+            np.random.default_rng(self.settings.loop.seed), GATE_PICTURES
+        )
         style = told["style"][:, 0]
         given = style.any(1)
         indices = told["index"][given].tolist()
@@ -109,6 +117,15 @@ class DecoderTask:
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return what the generator needs, pixels (B, 3, H, W), and which latents are `exact`."""
         told = self.generator.batch(rng, size)
+        if "wished" in told:
+            shown = [self.generator.data.picture(int(i)) for i in told["index"]]
+            last = torch.ones(size, dtype=torch.bool)  # a decoder comes after the last step
+            return told | {"late": last, "pixels": to_pixels(shown)}
+        return self._with_pixels(told, rng)
+
+    def _with_pixels(self, told: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Return a batch of rebuilding with the pictures, times of noise, and what is `exact`."""
+        size = len(told["latents"])
         pixels = to_pixels([self.generator.data.picture(int(i)) for i in told["index"]])
         pixels[told["mirrored"]] = pixels[told["mirrored"]].flip(-1)
         told["pixels"] = pixels
@@ -120,6 +137,8 @@ class DecoderTask:
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the decoder's loss and the critic's, each on its own weights."""
+        if "wished" in batch:
+            return self._wish_loss(model, batch)
         settings, pixels, style = self.settings, batch["pixels"], batch["style"][:, 0]
         latents = self._soften(batch)
         made = model(latents, style).float()
@@ -127,7 +146,8 @@ class DecoderTask:
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         detail = (amount_of_detail(made) - amount_of_detail(pixels)).abs().mean()
         rebuilt = error.abs().mean() + settings.edge_weight * edges
-        loss = rebuilt + settings.detail_weight * detail
+        tone = (tones_of(made) - tones_of(pixels)).abs().mean()
+        loss = rebuilt + settings.detail_weight * detail + settings.tone_weight * tone
         figures = {"error": float(error.detach().abs().mean()), "sharp": _sharpness(made, pixels)}
         if self.likeness is not None and (rows := batch["in_layout"].nonzero()[:, 0]).numel():
             unlike = self.likeness(made[rows], pixels[rows]).mean()
@@ -143,6 +163,24 @@ class DecoderTask:
         loss = loss + doubt - weight * verdict
         return loss, {**figures, "doubt": float(doubt.detach())}
 
+    def _wish_loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return what the judges say of pictures for wishes, and the critic, who learns nothing."""
+        wishes, style = self.generator.wishes, batch["style"][:, 0]
+        assert wishes is not None
+        with torch.no_grad():
+            latents = self.generator.draw_wish(batch)
+        made = model(latents, style).float()
+        loss, figures = wishes.judge(made, batch)
+        critic, shown = _plain(model).critic, batch["shown"][:, 0]
+        verdict = critic.judge(made, latents, shown)[0].mean()
+        with torch.no_grad():
+            real, _ = critic(batch["pixels"], batch["latents"], shown)
+            trusted = trust(hinge(real, verdict))
+        weight = self.settings.critic_weight * balance(loss, verdict, made) * trusted
+        return loss - weight * verdict, figures | {"wish_trust": float(trusted)}
+
     @torch.no_grad()
     def _soften(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the latents (B, C, h, w) that a generator would hand to the decoder."""
@@ -154,7 +192,8 @@ class DecoderTask:
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
         """Return eight pictures above what the decoder makes of their softened latents."""
-        batch = self.batch(np.random.default_rng(self.settings.loop.seed), 8)
+        rng = np.random.default_rng(self.settings.loop.seed)
+        batch = self._with_pixels(self.generator.rebuilding_batch(rng, 8), rng)
         batch["exact"] = torch.zeros(8, dtype=torch.bool)
         with torch.no_grad():
             made = model(self._soften(batch), batch["style"][:, 0]).clamp(-1, 1)
@@ -174,6 +213,8 @@ class DecoderTask:
             codec=settings.codec,
             init=settings.generator,
             face_map=FaceMapSettings(features=1),  # what the export holds counts
+            identity_loss=IdentityLossSettings(teacher=settings.identity.teacher),
+            wishes=settings.wishes,
             drop_style=0.1,
             compose=0.0,
             whole_style=settings.whole_style,
@@ -201,6 +242,11 @@ def amount_of_detail(pixels: Tensor, patch: int = 8) -> Tensor:
     """How strongly brightness bends, on average about each place: (B, 1, H/4, W/4)."""
     bends = F.conv2d(pixels.mean(1, keepdim=True), LAPLACIAN.to(pixels))
     return F.avg_pool2d(bends.abs(), patch, patch // 2)
+
+
+def tones_of(pixels: Tensor) -> Tensor:
+    """The values of each channel from dark to light: (B, 3, H * W)."""
+    return pixels.flatten(2).sort(dim=-1).values
 
 
 def _plain(model: nn.Module) -> DecoderAndCritic:

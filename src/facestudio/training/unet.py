@@ -14,7 +14,9 @@ classifier-free guidance. Beyond it, each a setting:
 - a critic may judge the clean latents that predictions mean (`critic.weight`), so that few steps
   give a picture and not a mean of many;
 - some batches hold two or three people side by side on a wide canvas (`compose`), each with
-  its own region, so that region attention works.
+  its own region, so that region attention works;
+- some are wishes (`wishes.reader`): a person in a look that no picture shows them in, drawn in two
+  steps and judged.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from facestudio.guidance.mapped_unet import TIMES, MappedUNet, fit_first_guess
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
-from facestudio.training.critic import LatentCritic, balance, hinge
+from facestudio.training.critic import LatentCritic, balance, hinge, trust
 from facestudio.training.generator import Generator, build_generator, cut_portraits
 from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.loop import Report, train_task
@@ -44,6 +46,7 @@ from facestudio.training.noising import draw_noise_of
 from facestudio.training.pairs import SamplePool, compose
 from facestudio.training.trainable import choose_trainable
 from facestudio.training.unet_settings import Settings
+from facestudio.training.wishes import FIRST, LAST, Wishes
 
 __all__ = ["Settings", "UNetTask", "train"]
 
@@ -63,6 +66,7 @@ class UNetTask:
         self.model = build_generator(settings, self.data)
         self.pool = SamplePool(self.data, settings.held_out, settings.source_weights)
         self.likeness = build_identity_loss(settings)
+        self.wishes = build_wishes(settings, self.data, self.pool)
         if isinstance(self.model.unet, MappedUNet):
             kind = settings.noise.prediction_type
             self.model.unet.take_schedule(self.scheduler.alphas_cumprod, kind)
@@ -72,6 +76,12 @@ class UNetTask:
         choose_trainable(self.model.unet, settings.trainable, settings.gradient_checkpointing)
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """Return a batch of rebuilding, or of wishes as `Wishes.batch` says."""
+        if self.wishes is not None and rng.random() < self.settings.wishes.share:
+            return self._veiled(self.wishes.batch(rng, size), rng)
+        return self.rebuilding_batch(rng, size)
+
+    def rebuilding_batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return latents (B, C, h, w), style (B, P, S), identity (B, P, D), and masks if P > 1.
 
         With them `index` (B,), the place of the pictures in the set, and whether they are
@@ -94,10 +104,7 @@ class UNetTask:
                 name: value[:, None] if name in ("style", "identity") else value
                 for name, value in gathered.items()
             }
-        told |= draw_noise_of(told, rng)
-        if self.model.critic is not None:
-            told["veil"] = self._veil(told["latents"], rng)
-        return told
+        return self._veiled(told | draw_noise_of(told, rng), rng)
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor]
@@ -106,6 +113,8 @@ class UNetTask:
 
         With it what the recogniser and the critic have to say, where the settings ask them.
         """
+        if "wished" in batch:
+            return self._wish_loss(model, batch)
         predicted, noisy, target = self.predict(model, batch)
         loss = rebuilt = F.mse_loss(predicted, target)
         figures: dict[str, float] = {}
@@ -131,10 +140,53 @@ class UNetTask:
         told = (batch["style"], batch["identity"], masks, self._blur(batch))
         return model(noisy, t, *told).float(), noisy, self._target(latents, noise, t)
 
-    def _veil(self, latents: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return noise (B, C, h, w) of its own strength for each canvas, for the critic's eyes."""
-        strength = rng.random((len(latents), 1, 1, 1), np.float32) * self.settings.critic.noise
-        return torch.from_numpy(strength * rng.standard_normal(tuple(latents.shape), np.float32))
+    def _veiled(self, told: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Return the batch with `veil`, if there is a critic: noise of its own strength for each
+        canvas, for the critic's eyes.
+        """
+        if self.model.critic is not None:
+            shape = tuple(told["latents"].shape)
+            strength = rng.random((shape[0], 1, 1, 1), np.float32) * self.settings.critic.noise
+            told["veil"] = torch.from_numpy(strength * rng.standard_normal(shape, np.float32))
+        return told
+
+    def _wish_loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return what the judges say of pictures drawn for wishes, and the critic's own loss."""
+        assert self.wishes is not None
+        noisy, t = self.begin_wish(batch)
+        predicted, clean = self._draw(model, noisy, t, batch)
+        loss, figures = self.wishes.judge(self.wishes.decode(clean, batch), batch)
+        if self.model.critic is None:
+            return loss, figures
+        doubt, seen = self._critic_loss(self.model.critic, clean, predicted, loss, batch)
+        return loss + doubt, figures | {f"wish_{name}": value for name, value in seen.items()}
+
+    def begin_wish(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the noisy latents that a wish's last prediction starts from, and their times."""
+        late, noise = batch["late"], batch["noise"]
+        t = torch.where(late, LAST, FIRST)
+        if not late.any():
+            return noise, t
+        given = {name: each[late] for name, each in batch.items()}
+        with torch.no_grad():
+            _, clean = self._draw(self.model, noise[late], torch.full_like(t[late], FIRST), given)
+        noisy = noise.clone()
+        noisy[late] = self.scheduler.add_noise(clean, given["more_noise"], t[late])
+        return noisy, t
+
+    def draw_wish(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the clean latents (B, C, h, w) that the model makes for a batch of wishes."""
+        return self._draw(self.model, *self.begin_wish(batch), batch)[1]
+
+    def _draw(
+        self, model: nn.Module, noisy: Tensor, t: Tensor, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the prediction (B, C, h, w) and the clean latents that it means."""
+        predicted = model(noisy, t, batch["style"], batch["identity"], None, self._blur(batch))
+        alpha = self.scheduler.alphas_cumprod.to(noisy.device)[t].view(-1, 1, 1, 1)
+        return predicted.float(), self.clean(predicted.float(), noisy, alpha)
 
     @torch.no_grad()
     def what_is_missing(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,10 +236,13 @@ class UNetTask:
             cut_portraits(each + batch["veil"], side).flatten(0, 1)
             for each in (clean, batch["latents"])
         )
-        style = batch["style"][:, : len(made) // len(clean)].flatten(0, 1)
+        told = batch.get("shown", batch["style"])  # a wish in words has a real picture's
+        style = told[:, : len(made) // len(clean)].flatten(0, 1)
         verdict = critic.judge(made, style).mean()
         doubt = hinge(critic(real, style), critic(made.detach(), style))
         weight = self.settings.critic.weight * balance(rebuilt, verdict, predicted)
+        if "wished" in batch:  # nothing else holds it to what a picture is
+            weight = weight * trust(doubt)
         return doubt - weight * verdict, {"doubt": doubt.item(), "verdict": verdict.item()}
 
     def clean(self, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:
@@ -305,6 +360,17 @@ def build_identity_loss(settings: Settings) -> IdentityLoss | None:
     return IdentityLoss(settings.identity_loss.teacher, PatchCodec.from_pretrained(settings.codec))
 
 
+def build_wishes(settings: Settings, data: PreparedSet, pool: SamplePool) -> Wishes | None:
+    """Return the wishes that the settings ask for. Raises BadOption, MissingWeights."""
+    if settings.wishes.reader is None:
+        return None
+    teacher = settings.identity_loss.teacher
+    if teacher is None or settings.codec is None or not settings.face_map.features:
+        hint = "set codec, [face_map] and identity_loss.teacher"
+        raise BadOption("wishes need a face map, the codec and a recogniser", hint=hint)
+    return Wishes(settings.wishes, data, pool, settings.codec, teacher)
+
+
 def set_first_guess(task: UNetTask, rng: np.random.Generator) -> None:
     """Fit the part of the prediction that is linear in the face map, on batches of the task.
 
@@ -312,7 +378,7 @@ def set_first_guess(task: UNetTask, rng: np.random.Generator) -> None:
     """
     model = task.model
     assert isinstance(model.unet, MappedUNet)
-    batches = (task.batch(rng, GUESS_BATCH) for _ in range(GUESS_BATCHES))
+    batches = (task.rebuilding_batch(rng, GUESS_BATCH) for _ in range(GUESS_BATCHES))
     fitted = fit_first_guess(task.what_is_missing(batch) for batch in batches)
     with torch.no_grad():
         model.unet.first_guess.weight.add_(fitted)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from facestudio.training.loop import LoopSettings
 from facestudio.training.trainable import Trainable
+from facestudio.training.wishes import WishSettings
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Settings:
     identity_loss: IdentityLossSettings = field(default_factory=IdentityLossSettings)
     critic: CriticSettings = field(default_factory=CriticSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
+    wishes: WishSettings = field(default_factory=WishSettings)
     drop_style: float = 0.64
     drop_face: float = 0.1
     same_photo: float = 0.5  # share of samples whose identity is of the very photo that is drawn,
