@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,8 @@ def summarise(
     """The figures that are compared. Ratios of time are theirs over ours, of cost ours over theirs.
 
     bounded: the fastest of our speeds that is near enough to exact. start_up_ratio: of cold starts
-    without a step's own time. extra_person_cost: what each further person adds to one person's
-    time, as a share of it.
+    without a step's own time. extra_person_cost: what the second person adds to one person's time,
+    what the third adds to that of two, and so on, as shares of one person's.
     """
     theirs_s = statistics.median(theirs["seconds"]["exact"])
     speeds = [name for name in ours["seconds"] if name in SPEEDS]
@@ -157,7 +158,7 @@ def summarise(
         "start_up_ratio": start_up(ours) / start_up(theirs),
         "matrix_peak_fraction": matrix_share(ours),
         "matrix_peak_fraction_theirs": matrix_share(theirs),
-        "extra_person_cost": [(s / people[0] - 1) / n for n, s in enumerate(people) if n],
+        "extra_person_cost": [(b - a) / people[0] for a, b in pairwise(people)],
     }
 
 
@@ -189,8 +190,9 @@ def print_table(result: dict[str, Any]) -> None:
         other = f"{statistics.median(peer):10.3f}" if peer else ""
         print(f"{f'seconds, {name}':28} {statistics.median(seconds):10.3f} {other}")
     for name, value in result.items():
-        if isinstance(value, float):
-            print(f"{name:28} {value:10.3f}")
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, float):
+                print(f"{name:28} {one:10.3f}")
 
 
 if __name__ == "__main__":

@@ -76,9 +76,16 @@ def test_modules_below_the_models_load_no_torch(module):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["generate", "--help"], ["train", "unet", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["generate", "--help"],
+        ["train", "unet", "--help"],
+        ["info", "mini"],
+    ],
 )
-def test_help_loads_nothing_heavy(words):
+def test_help_and_what_a_model_is_made_of_load_nothing_heavy(words):
     code = (
         "from facestudio.cli.app import app\n"
         f"try: app({words})\nexcept SystemExit as left: assert left.code == 0\n"

@@ -155,6 +155,23 @@ def test_mix_weighs_the_people(generate, anna, couple, calls):
     assert identity.photos.shape[0] == 2
 
 
+def test_photos_of_two_people_are_told_and_how_to_draw_both(generate, astronaut, monkeypatch):
+    assert "two people" not in generate(astronaut, astronaut, "--prompt", "a man").err
+    monkeypatch.setattr("facestudio.identities.profile.STRANGERS", 1.1)
+    done = generate(astronaut, astronaut, "--prompt", "a man", "--force")
+    assert done.code == 0
+    assert "warning: photos 1 and 2 look like two people (similarity 1.00" in done.err
+    assert "--person PHOTO" in done.err
+
+
+def test_several_people_without_places_stand_side_by_side(generate, anna, calls):
+    people = ["--person", anna, "--person", anna]
+    assert generate(*people, "--prompt", "a man").code == 0
+    (both, options) = calls[0]
+    assert len(both) == 2
+    assert "regions" not in options
+
+
 def test_several_people_in_their_places(generate, anna, calls):
     people = ["--person", f"{anna}:0,0,.5,1", "--person", f"{anna}:.5,0,1,1"]
     assert generate(*people, "--prompt", "a man", "--background", "random").code == 0
@@ -257,9 +274,9 @@ def test_a_picture_that_is_too_large(generate, monkeypatch):
     assert (answer.code, answer.json["error"]["code"]) == (3, "too_large")
 
 
-def test_people_without_a_place(generate, anna):
+def test_people_without_a_place(generate, anna, swatch):
     people = ["--person", anna, "--person", anna]
-    answer = generate(*people, "--prompt", "a man", "--json")
+    answer = generate(*people, "--image", swatch, "--json")
     assert (answer.code, answer.json["error"]["code"]) == (2, "bad_region")
 
 

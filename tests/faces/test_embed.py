@@ -223,6 +223,39 @@ def test_onnx_by_name(onnx_file):
     assert load_identity_encoder(f"{onnx_file}:0..255").value_range == "0..255"
 
 
+def write_wide_recogniser(path) -> None:
+    """A file that sees colours in 0..255: beside its bias those in -1..1 are nothing."""
+    onnx = pytest.importorskip("onnx", reason="onnx is missing: pip install 'facestudio[train]'")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    rng = np.random.default_rng(0)
+    weights = {"weight": rng.standard_normal((3 * 49, 8)), "bias": 1000 * rng.standard_normal(8)}
+    pool = {"kernel_shape": [16, 16], "strides": [16, 16]}
+    graph = helper.make_graph(
+        [
+            helper.make_node("AveragePool", ["data"], ["pooled"], **pool),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weight"], ["seen"]),
+            helper.make_node("Add", ["seen", "bias"], ["vector"]),
+        ],
+        "recogniser",
+        [helper.make_tensor_value_info("data", kind, ["n", 3, 112, 112])],
+        [helper.make_tensor_value_info("vector", kind, ["n", 8])],
+        [onnx.numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+
+
+def test_an_onnx_file_fed_the_wrong_range_is_refused(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "wide.onnx"
+    write_wide_recogniser(path)
+    with pytest.raises(BadModel, match="same vector") as refused:
+        load_identity_encoder(path)
+    assert "wide.onnx:0..255" in refused.value.hint
+    assert load_identity_encoder(f"{path}:0..255").dimension == 8
+
+
 def test_onnx_travels(onnx_file, tmp_path, crops):
     calibration = Calibration(np.zeros(3, np.float32), 0.1)
     encoder = OnnxEncoder(onnx_file, "face", value_range="0..255", calibration=calibration)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from facestudio import FaceStudioPipeline
 from facestudio.codec.kl import KLCodec
 from facestudio.errors import BadModel, MissingWeights
-from facestudio.pipeline import load
+from facestudio.pipeline import folder as folders
 from facestudio.pipeline.load import find_model, load_parts, store_as_half
 from tests.pipeline.conftest import assert_alike
 
@@ -208,7 +208,7 @@ def test_an_unknown_setting_is_refused(folder):
 
 
 def test_a_shipped_model_is_found_by_name(folder, monkeypatch):
-    monkeypatch.setattr(load, "SHIPPED", folder.parent)
+    monkeypatch.setattr(folders, "SHIPPED", folder.parent)
     assert find_model("model") == folder
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from dataclasses import replace
 
 import diffusers
 import numpy as np
@@ -16,6 +17,7 @@ from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.pipeline.scene import to_pixels
 from facestudio.provenance.content import ContentWarning
 from facestudio.provenance.watermark import find_watermark
+from tests.pipeline.conftest import assert_alike
 
 LEFT, RIGHT = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
 
@@ -58,6 +60,17 @@ def test_every_call_shape_draws_a_picture(pipe, anna, ben, picture, photo, seein
     pipe.detector = seeing(0.25, 0.75)
     out = pipe([anna, ben], style=style)
     assert len(out.likeness[0]) == 2
+
+
+def test_a_model_of_portraits_draws_one_for_each_of_several_people(pipe, anna, ben, picture):
+    pipe.config = replace(pipe.config, portrait=True)
+    for options in ({"style": picture(4)}, {"prompt": "a hat"}):
+        out = pipe([anna, ben], **options, seed=1)
+        assert out.images[0].size == (64, 32)
+        assert out.settings["regions"] == [list(LEFT), list(RIGHT)]
+        again = pipe([anna, ben], **options, seed=1, width=64, regions=[LEFT, RIGHT])
+        assert_alike(out.images[0], again.images[0])
+    assert pipe([anna, ben], prompt="a hat", width=32).images[0].size == (32, 32)
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_does_not(pipe, anna):

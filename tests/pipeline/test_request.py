@@ -147,10 +147,18 @@ def test_one_region_for_each_person():
     assert check((None, None), prompt="a hat", regions=(LEFT, RIGHT)).by_region
 
 
-def test_several_people_need_somewhere_to_be():
-    with pytest.raises(BadRegion, match="2 people and nowhere to put them"):
-        check((None, None), prompt="a hat")
+def test_several_people_have_a_part_each():
+    assert check((None, None), prompt="a hat").by_region
     assert check((None, None), style=STYLE).by_region
+    assert not check(prompt="a hat").by_region
+
+
+@pytest.mark.parametrize(
+    ("options", "holds"),
+    [({"image": IMAGE}, True), ({"background": "fixed", "regions": (LEFT,)}, True), ({}, False)],
+)
+def test_a_start_and_a_fixed_background_stay_in_place(options, holds):
+    assert check(style=STYLE, **options).holds_on is holds
 
 
 def test_people_are_always_a_list():

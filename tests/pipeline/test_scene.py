@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from facestudio.errors import BadRegion, MissingFile
 from facestudio.faces.detect import find_faces
+from facestudio.images import cover
 from facestudio.pipeline.request import Request
 from facestudio.pipeline.scene import (
     Framed,
     frame_picture,
     frame_portrait,
+    frame_portraits,
     hide_faces,
     read_scene,
     to_output,
@@ -101,9 +104,17 @@ def test_people_are_found_in_the_style_picture(picture, seeing):
     assert not scene.masks[0, :, 4:].any()
 
 
-def test_too_few_faces_in_the_style_picture_are_refused(picture, seeing):
-    with pytest.raises(BadRegion, match="1 faces found in the picture; 2 people"):
-        read(make_request((None, None), style=picture(1)), seeing(0.5))
+@pytest.mark.parametrize("prompt", [None, "a hat"])
+def test_with_too_few_faces_to_follow_people_stand_side_by_side(picture, seeing, prompt):
+    style = None if prompt else picture(1)
+    scene = read(make_request((None, None), style=style, prompt=prompt), seeing(0.5))
+    assert [region.box for region in scene.regions] == [LEFT, RIGHT]
+
+
+def test_too_few_faces_in_a_picture_that_stays_are_refused(picture, seeing):
+    for options in ({"image": picture(1)}, {"style": picture(1), "background": "fixed"}):
+        with pytest.raises(BadRegion, match="1 faces found in the picture; 2 people"):
+            read(make_request((None, None), **options), seeing(0.5))
 
 
 @pytest.mark.parametrize("kind", ["boxes", "masks", "lists", "text"])
@@ -174,3 +185,18 @@ def test_canvases_of_several_people_keep_their_frame(astronaut, detector):
     request = make_request((None, None), style=astronaut, regions=(LEFT, RIGHT))
     scenes = [read_scene(request, detector, (8, 8), 1.0, portrait=p) for p in (False, True)]
     np.testing.assert_array_equal(*[np.asarray(scene.style) for scene in scenes])
+
+
+def test_several_people_in_squares_start_from_portraits_side_by_side(astronaut, detector):
+    couple = Image.new("RGB", (1024, 512))
+    couple.paste(astronaut, (0, 0))
+    couple.paste(astronaut.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (512, 0))
+    given = {"image": couple, "regions": (LEFT, RIGHT), "height": 32, "width": 64}
+    request = Request(people=(None, None), **given)
+    canvas = read_scene(request, detector, (8, 16), 1.0, portrait=True).canvas
+    whole = read_scene(request, detector, (8, 16), 1.0, portrait=False).canvas
+    assert canvas.size == whole.size == (64, 32)
+    (face,) = find_faces(canvas.crop((0, 0, 32, 32)).resize((512, 512)), detector)
+    assert face.width > 512 / 3
+    np.testing.assert_array_equal(np.asarray(whole), np.asarray(cover(couple, 64, 32)))
+    assert frame_portraits(astronaut, detector, 32, 2) is None

@@ -50,7 +50,7 @@ class HeldPainter(Painter):
     """Draws while `held` is false; `batches` tells which jobs were drawn together."""
 
     def __init__(self, pipe: Any) -> None:
-        super().__init__(pipe)
+        super().__init__(pipe, most_px=64)
         self.held = False
         self.batches: list[list[str]] = []
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pipeline.conftest import TinyDetector, make_picture
 from tests.server.conftest import (
     ASKED,
     PATIENCE_S,
     GivenChecker,
+    as_png,
     ask,
     finish,
     serving,
@@ -168,6 +170,26 @@ def test_every_shape_of_call_draws(caller, photo, asked):
 
 def test_nobody_needs_no_picture(caller):
     assert ask(caller, {"prompt": "a hat"}, wait=True).status_code == 200
+
+
+def test_several_people_get_a_portrait_each_as_far_as_the_server_allows(
+    pipe, painter, photo, settings
+):
+    pipe.config, pipe.detector = replace(pipe.config, portrait=True), TinyDetector(0.25, 0.75)
+    couple = {"identity": ["anna.png", "anna.png"], "largest": True, "seed": 1}
+    anna, wide = ("anna.png", photo), ("wide.png", as_png(make_picture(1, 400, 100)))
+    with serving(painter, settings) as caller:
+        for more, sent, size in [
+            ({"prompt": "a hat"}, [anna], (64, 32)),
+            ({"style": "anna.png"}, [anna], (64, 32)),
+            ({"style": "wide.png", "background": "fixed"}, [anna, wide], (64, 16)),
+        ]:
+            job = ask(caller, couple | more, sent, wait=True).json()
+            drawn = caller.get(job["pictures"][0]["url"]).content
+            assert Image.open(io.BytesIO(drawn)).size == size
+        three = ask(caller, {"identity": ["anna.png"] * 3, "prompt": "a hat"}, [anna])
+        assert three.status_code == 422
+        assert "width=96" in three.json()["error"]["message"]
 
 
 def test_cancelling_frees_the_place_at_once(caller, photo, painter):

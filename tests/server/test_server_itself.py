@@ -90,6 +90,20 @@ def test_the_document_has_every_route_with_bodies_and_examples(caller):
     assert "Mix" in document["components"]["schemas"]
 
 
+def test_the_document_says_what_an_answer_leads_to_and_what_an_event_holds(caller):
+    paths = caller.get("/openapi.json").json()["paths"]
+    operations = {way["operationId"] for ways in paths.values() for way in ways.values()}
+    answers = [
+        paths[path]["post"]["responses"][status]
+        for path, status in [("/v1/generate", "202"), ("/v1/generate", "200")]
+    ] + [paths["/v1/identities"]["post"]["responses"]["201"]]
+    for answer in answers:
+        assert answer["content"]["application/json"]["schema"]
+        assert {link["operationId"] for link in answer["links"].values()} <= operations
+    watched = paths["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]
+    assert watched["text/event-stream"]["schema"]["required"] == ["event", "data"]
+
+
 def references(part) -> set[str]:
     if isinstance(part, dict):
         own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()

@@ -296,6 +296,30 @@ def test_everything_fits_and_portraits_stand_two_by_two(ready, width):
         ready.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_a_comparison_shows_two_columns_on_a_phone(ready):
+    ready.fill("words", "a hat")
+    ready.open_tab("Compare")
+    ready.press("#make-compare")
+    ready.see(".status", "ready")
+    seen = """
+        const edge = document.querySelector('.grid').getBoundingClientRect().right
+        return [...document.querySelectorAll('.grid tbody tr:first-child td')].filter(
+            cell => cell.getBoundingClientRect().right <= edge + 1).length
+    """
+    try:
+        ready.resize(380)
+        assert ready.run(seen) == 2
+        assert ready.run("return document.documentElement.scrollWidth") <= 380
+    finally:
+        ready.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_machine_too_busy_to_answer_itself_still_opens_the_page(gated, monkeypatch):
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    with page_served(gated, None) as address:
+        assert address.startswith("http://127.0.0.1")
+
+
 def test_the_button_stays_in_sight_beside_long_settings(ready):
     ready.resize(1280, 700)
     try:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facestudio.pipeline.layout import lay_out
 from facestudio.web.people import NOBODY, People
-from facestudio.web.places import lay_out
 from facestudio.web.results import show_grid
 from facestudio.web.session import NONE
 from facestudio.web.studio import Plan, Variant
@@ -156,8 +156,10 @@ def test_people_stand_where_they_were_put(studio, ready, upload, uploads, scene)
     chosen = ["Your photo", NOBODY, "Your photo", NOBODY]
     list(people.make(ready, ONE, chosen))
     plan = ready.results["people"][0].plan
-    boxes = lay_out(people.places(ready), studio.pipe)[2]
-    assert plan.options["regions"] == [boxes[0], boxes[2]]
+    left, _, right = people.places(ready)
+    height, width, boxes = lay_out([left, right], studio.pipe.limits)
+    assert plan.options["regions"] == boxes
+    assert (plan.options["height"], plan.options["width"]) == (height, width) == (PX, 2 * PX)
     assert plan.options["style"] is ready.scene
     assert len(plan.people) == 2
 

@@ -41,7 +41,7 @@ def describe_model(name: str) -> dict[str, Any]:
     Raises MissingWeights, BadModel.
     """
     from facestudio.faces.encoder_folder import read_description
-    from facestudio.pipeline.load import INDEX, find_model
+    from facestudio.pipeline.folder import INDEX, find_model
     from facestudio.pipeline.origins import card_licence, read_origins
 
     folder = find_model(name)
@@ -107,7 +107,7 @@ def _describe_installation() -> dict[str, Any]:
     import torch
 
     from facestudio.identities.store import user_folder
-    from facestudio.pipeline.load import INDEX, SHIPPED
+    from facestudio.pipeline.folder import INDEX, SHIPPED
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {

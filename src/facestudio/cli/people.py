@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from facestudio.errors import BadOption, BadRegion, Box
 
 if TYPE_CHECKING:
+    from facestudio.faces.embed import IdentityEncoder
     from facestudio.faces.identity import Identity
     from facestudio.pipeline.pipeline import FaceStudioPipeline
 
@@ -109,10 +112,20 @@ def identify(pipe: FaceStudioPipeline, words: Sequence[str], *, largest: bool) -
     photos = picture_paths(words)
     if photos:
         known.append(pipe.identity(*photos, largest=largest))
+        _warn_of_strangers(known[-1], pipe.identity_encoder)
     if len(known) == 1:
         return known[0]
     counts = [len(identity.photos) for identity in known]
     return mix_identities(known, [count / sum(counts) for count in counts])
+
+
+def _warn_of_strangers(identity: Identity, encoder: IdentityEncoder) -> None:
+    """Say it where the photos of one person look like two people; they are taken all the same."""
+    from facestudio.identities.profile import compare_photos, say_strangers
+
+    similarities = compare_photos(identity, encoder)
+    for words in [] if similarities is None else say_strangers(similarities):
+        typer.echo(f"warning: {words}; for two people give each as --person PHOTO", err=True)
 
 
 def identify_mixed(

@@ -19,7 +19,13 @@ from facestudio.faces.identity import Identity, load_identity, mix_identities
 from facestudio.faces.load import add_face_map, load_identity_encoder, save_identity_encoder
 from facestudio.faces.mapped import MappedEncoder
 from facestudio.faces.quality import Quality, judge_face
-from facestudio.faces.regions import Region, downsample_masks, find_regions, regions_to_masks
+from facestudio.faces.regions import (
+    Region,
+    downsample_masks,
+    find_regions,
+    regions_to_masks,
+    side_by_side,
+)
 
 __all__ = [
     "Calibration",
@@ -54,5 +60,6 @@ __all__ = [
     "regions_to_masks",
     "save_identity_encoder",
     "save_network",
+    "side_by_side",
     "unit_rms",
 ]

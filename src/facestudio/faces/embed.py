@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 BATCH = 32
+BLIND = 0.99  # the least likeness of black, grey and noise; a MobileFaceNet in its range: 0.46
 
 
 class IdentityEncoder(Protocol):
@@ -118,7 +119,9 @@ class OnnxEncoder:
     """An ArcFace-style recogniser in an ONNX file: RGB, NCHW, 112 × 112.
 
     `value_range` is what the file expects: "-1..1" (most ArcFace files) or "0..255". The
-    version is the beginning of the file's SHA-256. Raises MissingWeights, BadModel.
+    version is the beginning of the file's SHA-256. Raises MissingWeights, and BadModel, also where
+    the file tells no picture from another in this range: fed the other one, a recogniser says
+    the same of everybody.
     """
 
     licence = "unknown: see where the file came from"
@@ -145,10 +148,22 @@ class OnnxEncoder:
         self._batch = fixed if isinstance(fixed, int) else BATCH
         probe = self._run(np.zeros((1, CROP_PX, CROP_PX, 3), np.uint8))
         self.dimension = self.compare_dim = int(probe.shape[-1])
+        if self._is_blind():
+            (other,) = {*get_args(ValueRange)} - {value_range}
+            message = f"{self.path}, fed {value_range}, gives all pictures the same vector"
+            hint = f"it may want the range {other}: name it {self.path.name}:{other}"
+            raise BadModel(message, file=self.path, hint=hint)
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """float32 (N, dimension), root mean square 1."""
         return unit_rms(_in_batches(self._run, _checked(crops), self._batch, self.dimension))
+
+    def _is_blind(self) -> bool:
+        """Whether black, grey and noise look the same to it."""
+        shape = (CROP_PX, CROP_PX, 3)
+        noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        vectors = self.embed(np.stack([np.zeros_like(noise), np.full_like(noise, 128), noise]))
+        return bool((vectors @ vectors.T / self.dimension).min() > BLIND)
 
     def _run(self, crops: np.ndarray) -> np.ndarray:
         pixels = crops_to_pixels(crops) if self.value_range == "-1..1" else _to_nchw(crops)

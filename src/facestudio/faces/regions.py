@@ -17,7 +17,7 @@ from PIL import Image
 from facestudio.errors import BadOption, BadRegion, Box
 from facestudio.faces.detect import Detector, Face, find_faces
 
-__all__ = ["Region", "downsample_masks", "find_regions", "regions_to_masks"]
+__all__ = ["Region", "downsample_masks", "find_regions", "regions_to_masks", "side_by_side"]
 
 # Head and shoulders around a face box, in widths to each side and heights above and below.
 SIDE, ABOVE, BELOW = 1.0, 0.8, 2.0
@@ -131,6 +131,11 @@ def find_regions(image: Image.Image, detector: Detector, n: int) -> list[Box]:
         for other in chosen[:i] + chosen[i + 1 :]:
             boxes[i] = _divide(boxes[i], face.centre, other.centre)
     return [_to_fractions(box, image.size) for box in boxes]
+
+
+def side_by_side(count: int) -> list[Box]:
+    """Boxes of one width, from edge to edge."""
+    return [(i / count, 0.0, (i + 1) / count, 1.0) for i in range(count)]
 
 
 def _check_box(box: Box) -> None:

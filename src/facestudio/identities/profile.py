@@ -20,10 +20,19 @@ from facestudio.faces.identity import Identity, load_identity
 from facestudio.faces.quality import Quality, judge_face
 
 if TYPE_CHECKING:
+    from facestudio.faces.embed import IdentityEncoder
     from facestudio.images import PictureLike
     from facestudio.pipeline.pipeline import FaceStudioPipeline
 
-__all__ = ["STRANGERS", "Profile", "draw_preview", "load_profile", "make_profile"]
+__all__ = [
+    "STRANGERS",
+    "Profile",
+    "compare_photos",
+    "draw_preview",
+    "load_profile",
+    "make_profile",
+    "say_strangers",
+]
 
 STRANGERS = 0.15  # on LFW under it: nine in ten pairs of strangers, one in twenty of one person
 PREVIEW_PX = 128
@@ -62,14 +71,7 @@ class Profile:
         return [*self._strangers(), *faults]
 
     def _strangers(self) -> list[str]:
-        if self.similarities is None:
-            return []
-        pairs = np.argwhere(np.triu(self.similarities < STRANGERS, 1))
-        return [
-            f"photos {a + 1} and {b + 1} look like two people "
-            f"(similarity {self.similarities[a, b]:.2f}; strangers average 0)"
-            for a, b in pairs
-        ]
+        return [] if self.similarities is None else say_strangers(self.similarities)
 
     def save(self, path: str | Path) -> None:
         """Write the file, all or nothing. Raises BadOutput, NoSpace."""
@@ -113,12 +115,27 @@ def make_profile(
     crops = np.stack([align_face(picture, face.eyes) for picture, face in found])
     identity = Identity.from_photos(encoder.embed(crops), encoder)
     qualities = tuple(judge_face(picture, face) for picture, face in found)
-    similarities = None
-    if encoder.calibration is not None:
-        compared = identity.photos[:, : identity.compare_dim]
-        similarities = encoder.calibration.similarity(compared[:, None], compared[None])
+    similarities = compare_photos(identity, encoder)
     drawn = draw_preview(pipe, identity) if preview else None
     return Profile(identity, qualities, similarities, drawn)
+
+
+def compare_photos(identity: Identity, encoder: IdentityEncoder) -> np.ndarray | None:
+    """Of each photo to each, float32 (n, n); None where the encoder is not calibrated."""
+    if encoder.calibration is None:
+        return None
+    compared = identity.photos[:, : identity.compare_dim]
+    similarities: np.ndarray = encoder.calibration.similarity(compared[:, None], compared[None])
+    return similarities
+
+
+def say_strangers(similarities: np.ndarray) -> list[str]:
+    """A sentence for any two photos that look like two people."""
+    return [
+        f"photos {a + 1} and {b + 1} look like two people "
+        f"(similarity {similarities[a, b]:.2f}; strangers average 0)"
+        for a, b in np.argwhere(np.triu(similarities < STRANGERS, 1))
+    ]
 
 
 def draw_preview(pipe: FaceStudioPipeline, identity: Identity) -> Image.Image:

@@ -31,8 +31,9 @@ from facestudio.faces.embed import IdentityEncoder
 from facestudio.faces.load import load_identity_encoder, save_identity_encoder
 from facestudio.faces.packs import pack_detector
 from facestudio.images import write_bytes
-from facestudio.pipeline.hub import HUB_NAME, fetch_folder
-from facestudio.pipeline.packed import packs
+from facestudio.pipeline.folder import INDEX, find_model, read_index
+from facestudio.pipeline.late_codec import LateCodec
+from facestudio.pipeline.packed import pack, packs
 from facestudio.pipeline.parts import PipelineConfig
 from facestudio.pipeline.precision import at_least_fp32
 from facestudio.pipeline.stream import read_streamed
@@ -41,9 +42,16 @@ from facestudio.settings import from_dict, to_dict
 if TYPE_CHECKING:
     from facestudio.pipeline.parts import Parts
 
-INDEX = "model_index.json"
-SHIPPED = Path(facestudio.__file__).parent / "models"
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md", "*.onnx"]
+__all__ = [
+    "INDEX",
+    "choose_detector",
+    "find_model",
+    "load_part",
+    "load_parts",
+    "read_index",
+    "save_parts",
+    "store_as_half",
+]
 
 # part of the pipeline: its name in the index and, for most, its folder
 FOLDERS = {"unet": "unet", "scheduler": "scheduler", "guidance": "guidance", "prior": "prior"}
@@ -51,26 +59,8 @@ TOWERS = {"image_towers": "image_encoder", "text_towers": "text_encoder"}
 OPTIONAL = ("prior", "text_towers")
 STREAMED = ("UNet2DConditionModel", "MappedUNet", "AutoencoderKL", "AdapterGuidance")
 PACKED = STREAMED[:3]
+VAE_CONFIG = "config.json"
 KEEPS_FP32 = ("HybridGuidance", "EmbeddingPrior", "PatchCodec")
-
-
-def find_model(name: str | Path) -> Path:
-    """The folder of a model: shipped by name, on this machine, or else fetched from the hub.
-
-    Raises MissingWeights saying where it was looked for.
-    """
-    shipped = SHIPPED / str(name)
-    if "/" not in str(name) and (shipped / INDEX).is_file():
-        return shipped
-    if Path(name).is_dir():
-        return Path(name)
-    if HUB_NAME.fullmatch(str(name)):
-        return fetch_folder(str(name), HUB_FILES)
-    raise MissingWeights(
-        f"no model {str(name)!r}: neither shipped in {SHIPPED} nor a folder here",
-        file=str(name),
-        hint='give "mini", a model folder (`facestudio init` makes one) or owner/name on the hub',
-    )
 
 
 def load_parts(
@@ -82,7 +72,8 @@ def load_parts(
 ) -> dict[str, Any]:
     """What `FaceStudioPipeline(**parts)` takes, from a model folder; networks in `dtype`.
 
-    keep_encoders: else those of pictures and words are read when needed and let go after.
+    keep_encoders: else those of pictures and words are read when needed and let go after, and an
+    autoencoder when the first picture is decoded.
     packed: the large networks are laid out for this processor as they are read, where that pays.
 
     Weights stored as fp16 are brought to `dtype`; small parts whose rounding would be seen
@@ -100,7 +91,7 @@ def load_parts(
             raise BadModel(f"{folder / INDEX} names no {part}", file=str(folder / INDEX))
     encoder = load_identity_encoder(folder)
     return parts | {
-        "codec": _load_codec(folder, index, dtype, packed),
+        "codec": _load_codec(folder, index, dtype, packed, late=not keep_encoders),
         "identity_encoder": encoder,
         "detector": detector or choose_detector(encoder),
         "config": config,
@@ -125,7 +116,7 @@ def save_parts(parts: Parts, folder: Path, *, half: bool | torch.dtype = False) 
     }
     for part, key in FOLDERS.items():
         index |= _save_folder(getattr(parts, part), folder, key)
-    codec = parts.codec
+    codec = parts.codec.read() if isinstance(parts.codec, LateCodec) else parts.codec
     vae = codec.vae if isinstance(codec, KLCodec) else None
     index |= _save_folder(vae or codec, folder, "vae" if vae else "codec")
     for part, key in TOWERS.items():
@@ -161,24 +152,6 @@ def _is_needed(part: str, guidance: Any) -> bool:
     return part != "image_towers" or guidance is None or guidance.style_dim > 0
 
 
-def read_index(folder: Path) -> dict[str, Any]:
-    """What `model_index.json` says; raises MissingWeights, BadModel."""
-    path = folder / INDEX
-    if not path.is_file():
-        raise MissingWeights(
-            f"{folder} is no model folder: {INDEX} is missing",
-            file=str(path),
-            hint="was the copy or download complete? `facestudio init` makes a folder",
-        )
-    try:
-        index = json.loads(path.read_text("utf-8"))
-    except ValueError as problem:
-        raise BadModel(f"{path} is not JSON: {problem}", file=str(path)) from problem
-    if not isinstance(index, dict):
-        raise BadModel(f"{path} holds no table of parts", file=str(path))
-    return index
-
-
 def _read_config(folder: Path, index: dict[str, Any]) -> PipelineConfig:
     try:
         return from_dict(PipelineConfig, index.get("config", {}), "config")
@@ -186,9 +159,16 @@ def _read_config(folder: Path, index: dict[str, Any]) -> PipelineConfig:
         raise BadModel(f"{folder / INDEX}: {problem}", file=str(folder / INDEX)) from problem
 
 
-def _load_codec(folder: Path, index: dict[str, Any], dtype: torch.dtype, packed: bool) -> Any:
-    if vae := load_part(folder, "vae", index, dtype, packed):
-        return KLCodec(vae)
+def _load_codec(
+    folder: Path, index: dict[str, Any], dtype: torch.dtype, packed: bool, late: bool
+) -> Any:
+    def read_vae() -> KLCodec:
+        codec = KLCodec(load_part(folder, "vae", index, dtype, packed)).eval()
+        return pack(codec) if packed else codec  # files of older forms are read unpacked
+
+    if index.get("vae"):
+        _check_complete(folder / "vae", VAE_CONFIG, has_weights=True)
+        return LateCodec(read_vae, folder / "vae" / VAE_CONFIG) if late else read_vae()
     if codec := load_part(folder, "codec", index, dtype):
         return codec
     raise BadModel(f"{folder / INDEX} names neither codec nor vae", file=str(folder / INDEX))

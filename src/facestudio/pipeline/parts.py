@@ -21,6 +21,7 @@ from facestudio.guidance.adapter import AdapterGuidance
 from facestudio.guidance.attention import install_region_attention
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.pipeline.embed_cache import EmbedCache, hash_picture
+from facestudio.pipeline.late_codec import LateCodec
 from facestudio.pipeline.packed import can_pack, pack, share_first, unpack
 from facestudio.pipeline.packed_layers import Packed
 from facestudio.pipeline.precision import at_least_fp32
@@ -76,9 +77,10 @@ class PipelineConfig:
 
     name: shown and recorded. hide_margin: of the ellipse over a style picture's face, as in
     training; 0 hides nothing. portrait: style and start pictures of one person are framed around
-    the face, as in training. guidance_scale, num_inference_steps: used where a call gives none.
-    prior_steps, prior_guidance: of the prior that turns words into a style; guidance over 1 follows
-    the words more closely. speed: what its runs may leave out.
+    the face, as in training, and several people get room for a portrait each. guidance_scale,
+    num_inference_steps: used where a call gives none. prior_steps, prior_guidance: of the prior
+    that turns words into a style; guidance over 1 follows the words more closely. speed: what its
+    runs may leave out.
     """
 
     name: str = "unnamed"
@@ -94,11 +96,11 @@ class PipelineConfig:
 class Parts:
     """A model's parts, each an attribute that may be replaced.
 
-    unet, scheduler: diffusers'. codec: PatchCodec or KLCodec. text_towers and prior are None in
-    a model that takes no words, image_towers in one that takes no style picture. controlnet: set
-    it to diffusers' ControlNetModel, or MultiControlNetModel, to give control pictures in calls;
-    it is not saved with the model. embed_cache: what the encoders made of the last pictures; put
-    EmbedCache(0) there to keep nothing.
+    unet, scheduler: diffusers'. codec: PatchCodec, KLCodec or LateCodec. text_towers and prior are
+    None in a model that takes no words, image_towers in one that takes no style picture.
+    controlnet: set it to diffusers' ControlNetModel, or MultiControlNetModel, to give control
+    pictures in calls; it is not saved with the model. embed_cache: what the encoders made of the
+    last pictures; put EmbedCache(0) there to keep nothing.
     Raises BadModel if the parts do not fit together.
     """
 
@@ -157,6 +159,8 @@ class Parts:
             num_inference_steps=self.config.num_inference_steps,
             max_steps=self.scheduler.config.num_train_timesteps,
             speed=self.config.speed,
+            portrait=self.config.portrait,
+            grid=self.codec.factor,
         )
 
     @property
@@ -210,6 +214,8 @@ class Parts:
 
     def unpack(self) -> Self:
         """Have the layers as diffusers makes them, to change or to train their weights."""
+        if isinstance(self.codec, LateCodec):
+            self.codec = self.codec.read()
         for network in (self.unet, self.codec):
             if isinstance(network, nn.Module):
                 unpack(network)

@@ -31,17 +31,18 @@ from facestudio.pipeline.denoise import (
     saying_what_would_fit,
     start_run,
 )
-from facestudio.pipeline.embed_cache import hash_picture
+from facestudio.pipeline.embed_cache import RememberedFaces, hash_picture
 from facestudio.pipeline.heap import give_back
+from facestudio.pipeline.layout import settle
 from facestudio.pipeline.likeness import measure_likeness
 from facestudio.pipeline.load import load_parts, save_parts
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.parts import Parts
 from facestudio.pipeline.precision import choose_device, read_dtype
 from facestudio.pipeline.request import (
+    MAX_PX,
     Callback,
     Request,
-    check_request,
     list_controls,
     list_people,
 )
@@ -161,9 +162,10 @@ class FaceStudioPipeline(Parts):
         prompt, style: words and a style picture, one at least; `image` stands in for both.
         alpha: 0 words alone to 1 style picture alone; by default what is given, of both half.
         image, strength: start from this picture and change it, over 0 to 1 (default 0.6).
-        regions: for each person a box (x0, y0, x1, y1) in fractions or a mask; for several people
-        they are found in image or style if not given. background: what positions of nobody follow:
-        "style" without a face, a "random" guidance, or "fixed" to the picture as it is.
+        regions: for each person a box (x0, y0, x1, y1) in fractions or a mask; several people stand
+        where the faces of image or style are, else side by side. background: what positions of
+        nobody follow: "style" without a face, a "random" guidance, or "fixed" to the picture as it
+        is. height, width: the model's own; a model of portraits makes room for one of each person.
         identity_scale, style_scale: 0 to 5, weights of face and style.
         guidance_scale: of classifier-free guidance, against nothing or against negative_prompt.
         seed: picture i has seed + i and is the same alone and in a batch; or pass generator(s).
@@ -202,7 +204,15 @@ class FaceStudioPipeline(Parts):
             callback_on_step_end=callback_on_step_end,
             speed=speed,
         )
-        return self.run(check_request(request, self.limits))
+        return self.run(self.settle(request))
+
+    def settle(self, request: Request, most_px: int = MAX_PX) -> Request:
+        """The request checked and filled in, so that it can run; what `__call__` does first.
+
+        most_px: the longest side of a picture whose size is not given.
+        """
+        detector = RememberedFaces(self.detector, self.embed_cache)
+        return settle(request, self.limits, detector, most_px)
 
     def run(self, request: Request) -> FaceStudioOutput:
         """The pictures of a checked request; what `__call__` does once it has one."""

@@ -40,7 +40,8 @@ class Limits:
 
     multiple: height and width must divide by it; height, width, guidance_scale and
     num_inference_steps are the defaults, and so is speed; max_steps is the number of steps it was
-    trained with.
+    trained with. portrait: it draws a head that fills its height and width. grid: pixels of one
+    position of the latents, a side.
     """
 
     multiple: int
@@ -50,6 +51,8 @@ class Limits:
     num_inference_steps: int
     max_steps: int
     speed: SpeedSettings = EXACT
+    portrait: bool = False
+    grid: int = 8
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,11 @@ class Request:
     def by_region(self) -> bool:
         """Whether each person has a part of the picture to themselves."""
         return self.regions is not None or len(self.people) > 1
+
+    @property
+    def holds_on(self) -> bool:
+        """Whether what a picture shows stays in its place, as a start or as a background."""
+        return self.image is not None or self.background == "fixed"
 
 
 def list_people(identity: Any) -> tuple[Any, ...]:
@@ -205,11 +213,6 @@ def _check_regions(request: Request) -> None:
     people, regions = len(request.people), request.regions
     if regions is not None and len(regions) != people:
         raise BadRegion(f"{len(regions)} regions for {people} people; give one for each person")
-    if people > 1 and regions is None and request.style is None and request.image is None:
-        raise BadRegion(
-            f"{people} people and nowhere to put them; give regions=[(x0, y0, x1, y1), …] "
-            "in fractions of the picture, or a style picture with as many faces"
-        )
     if request.background != "style" and not request.by_region:
         raise _bad("background", request.background, "it together with regions, or leave it out")
     held = request.style is not None or request.image is not None

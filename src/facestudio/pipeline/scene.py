@@ -14,7 +14,7 @@ from torch import Tensor
 from facestudio.faces.align import align_points, align_portrait, hide_face, portrait_eyes
 from facestudio.faces.detect import MIN_FACE_PX, Detector, find_faces, most_central
 from facestudio.faces.people import find_people
-from facestudio.faces.regions import Region, regions_to_masks
+from facestudio.faces.regions import Region, regions_to_masks, side_by_side
 from facestudio.images import PictureLike, cover, read_picture
 from facestudio.pipeline.request import Request
 
@@ -55,7 +55,8 @@ def read_scene(
     """The scene of a checked request; raises PictureError for a picture, BadRegion for a region.
 
     portrait: in a square call for one person, pictures with a face are framed around it, as the
-    model's training pictures were.
+    model's training pictures were; in a call for several who stand side by side in squares, the
+    picture to start from is made of such portraits.
     """
     height, width = request.frame
     around_face = portrait and height == width and not request.by_region
@@ -63,6 +64,8 @@ def read_scene(
         None if source is None else _frame(source, detector, height, width, around_face)
         for source in (request.style, request.image)
     )
+    if request.image is not None and portrait and _in_squares(request):
+        image = frame_portraits(request.image, detector, height, len(request.people)) or image
     framed = style if image is None else image
     regions = place_people(request, framed.image if framed else None, detector)
     masks = None if regions is None else regions_to_masks(regions, *latent_size)
@@ -77,12 +80,22 @@ def read_scene(
 def place_people(
     request: Request, canvas: Image.Image | None, detector: Detector
 ) -> tuple[Region, ...] | None:
-    """One region per person: as given, else as found in the canvas; None for the whole picture."""
-    given = request.regions
-    if given is None and request.by_region and canvas is not None:
-        given = tuple(find_people(canvas, detector, len(request.people)))
-    if given is None:
-        return None
+    """One region per person: as given, as found in the canvas, or side by side; None: no regions.
+
+    Raises BadRegion where a picture that is held on to shows fewer people.
+    """
+    given, count = request.regions, len(request.people)
+    if given is None and request.by_region:
+        held = request.holds_on
+        if canvas is not None and (held or len(find_faces(canvas, detector)) >= count):
+            given = tuple(find_people(canvas, detector, count))
+        else:
+            given = tuple(side_by_side(count))
+    return None if given is None else read_regions(given)
+
+
+def read_regions(given: Sequence[Any]) -> tuple[Region, ...]:
+    """Regions of boxes, texts, masks, or masks as lists. Raises BadRegion."""
     return tuple(Region.of(np.asarray(v) if np.ndim(v) == 2 else v) for v in given)
 
 
@@ -110,6 +123,26 @@ def frame_portrait(source: PictureLike, detector: Detector, px: int) -> Framed |
     layout = portrait_eyes(2 * px)
     eyes = tuple(align_points(face.eyes, main.eyes, layout) for face in faces)
     return Framed(align_portrait(image, main.eyes, 2 * px), eyes)
+
+
+def frame_portraits(source: PictureLike, detector: Detector, px: int, count: int) -> Framed | None:
+    """The portraits, `px` a side, of the `count` largest faces side by side; None for fewer."""
+    image = read_picture(source)
+    faces = sorted(find_faces(image, detector), key=lambda face: face.width)[-count:]
+    if len(faces) < count:
+        return None
+    row = Image.new("RGB", (count * px, px))
+    for i, face in enumerate(sorted(faces, key=lambda face: face.centre)):
+        row.paste(align_portrait(image, face.eyes, px), (i * px, 0))
+    return Framed(row)
+
+
+def _in_squares(request: Request) -> bool:
+    """Whether several people stand side by side, each in a square."""
+    (height, width), count = request.frame, len(request.people)
+    if request.regions is None or count < 2 or width != count * height:
+        return False
+    return [region.bounds() for region in read_regions(request.regions)] == side_by_side(count)
 
 
 def frame_picture(source: PictureLike, height: int, width: int) -> Image.Image:

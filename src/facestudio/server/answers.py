@@ -61,6 +61,11 @@ def problems(*statuses: int) -> Responses:
     return declared
 
 
+def leads_to(parameters: dict[str, Any], *operations: str) -> dict[str, Any]:
+    """What a route declares of the operations that its answer gives parameters for."""
+    return {"links": {name: {"operationId": name, "parameters": parameters} for name in operations}}
+
+
 def answer(error: FaceStudioError) -> JSONResponse:
     """The error as an HTTP answer."""
     headers = {}

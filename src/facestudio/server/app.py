@@ -56,6 +56,7 @@ def make_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.desk = desk
     for routes in (routes_jobs, routes_people, routes_server):

@@ -16,6 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from facestudio.errors import BadOption, NotAPicture, TooLarge
 from facestudio.images import decode_picture
 from facestudio.pipeline.batch import shape_of
+from facestudio.pipeline.layout import settle
 from facestudio.pipeline.request import Limits
 from facestudio.server.answers import as_option
 from facestudio.server.jobs import Job
@@ -95,7 +96,8 @@ async def make_job(
     """
     check_names(asked, list(upload.pictures))
     people.load(owner, names_in(asked))
-    checked = to_request(asked, limits, people_of(asked), picture=lambda name: name)
+    request = to_request(asked, people_of(asked), picture=lambda name: name)
+    checked = settle(request, limits, most_px=settings.max_side_px)
     _check_limits(checked.frame, checked.num_inference_steps or 0, asked, settings)
     await check_pictures(upload.pictures, settings)
     shape = shape_of(checked)

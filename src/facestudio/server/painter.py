@@ -22,7 +22,7 @@ from facestudio.pipeline.cores import on_all_cores
 from facestudio.pipeline.embed_cache import EmbedCache
 from facestudio.pipeline.output import FaceStudioOutput
 from facestudio.pipeline.pipeline import FaceStudioPipeline
-from facestudio.pipeline.request import Request
+from facestudio.pipeline.request import MAX_PX, Request
 from facestudio.provenance.content import ContentWarning, find_checker
 from facestudio.server.schemas import Mix, Photos
 from facestudio.server.work import (
@@ -40,13 +40,23 @@ OnStep = Callable[[int, int], None]
 
 
 class Painter:
-    """Draws with one pipeline; `on_step` of `paint` may raise to break off."""
+    """Draws with one pipeline; `on_step` of `paint` may raise to break off.
 
-    def __init__(self, pipe: FaceStudioPipeline) -> None:
-        self._pipe = pipe
+    most_px: the longest side of a picture whose size a job leaves open.
+    """
+
+    def __init__(self, pipe: FaceStudioPipeline, most_px: int = MAX_PX) -> None:
+        self._pipe, self._most_px = pipe, most_px
 
     @classmethod
-    def load(cls, model: str, threads: int | None = None, *, remember: bool = True) -> Painter:
+    def load(
+        cls,
+        model: str,
+        threads: int | None = None,
+        *,
+        remember: bool = True,
+        most_px: int = MAX_PX,
+    ) -> Painter:
         """A painter with this model, and the content checker if installed. Raises ModelError.
 
         remember: keep in memory what the encoders made of the last pictures, until `forget`.
@@ -61,7 +71,7 @@ class Painter:
         pipe.content_checker = find_checker()
         if not remember:
             pipe.embed_cache = EmbedCache(0)
-        return cls(pipe)
+        return cls(pipe, most_px)
 
     def forget(self) -> None:
         """Drop what the encoders made of the last pictures."""
@@ -136,7 +146,7 @@ class Painter:
         def picture(name: str) -> Image.Image:
             return decode_picture(work.pictures[name], name)
 
-        return to_request(work.asked, self._pipe.limits, people, picture)
+        return self._pipe.settle(to_request(work.asked, people, picture), self._most_px)
 
     def _to_identity(self, person: str | Photos | Mix, work: Work) -> Identity:
         known = {name: self._identify_word(name, work) for name in words_of(person)}

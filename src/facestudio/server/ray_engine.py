@@ -29,8 +29,9 @@ AT_ONCE = 8  # calls that a replica takes; it draws one batch at a time
 class Replica:
     """What runs in each of Ray's processes."""
 
-    def __init__(self, model: str, threads: int | None) -> None:
-        self._engine = LocalEngine(partial(Painter.load, model, threads, remember=False))
+    def __init__(self, model: str, threads: int | None, most_px: int) -> None:
+        load = partial(Painter.load, model, threads, remember=False, most_px=most_px)
+        self._engine = LocalEngine(load)
         self._starting = asyncio.Lock()
         self._facts: ModelCard | None = None
 
@@ -128,7 +129,8 @@ class RayEngine:
         deployment = self._serve.deployment(Replica).options(
             num_replicas=self._settings.replicas, max_ongoing_requests=AT_ONCE
         )
-        bound = deployment.bind(self._settings.model, self._settings.threads)
+        settings = self._settings
+        bound = deployment.bind(settings.model, settings.threads, settings.max_side_px)
         return self._serve.run(bound, name=NAME, route_prefix=None)
 
     @asynccontextmanager

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from facestudio.errors import FaceStudioError, NotFound
-from facestudio.server.answers import Responses, problems
+from facestudio.server.answers import Responses, leads_to, problems
 from facestudio.server.desk import Caller, Desk, DeskParts
 from facestudio.server.forms import form_body
 from facestudio.server.intake import make_job, parse, read_upload
@@ -19,12 +19,27 @@ from facestudio.server.jobs import Job
 from facestudio.server.schemas import ErrorFacts, Generate, JobFacts, JobList, Picture
 
 LOOK_S = 0.25  # how often it is looked whether a waiting caller is still there
+EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["progress", "end"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/JobFacts"},
+        },
+    },
+    "required": ["event", "data"],
+}
 EVENTS: Responses = {
     200: {
         "description": "Events named `progress`, and last one named `end`; the data is the job.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": EVENT}},
     }
 }
+JOB = {"job_id": "$response.body#/id"}
+NEXT = leads_to(JOB, "show_job", "watch_job", "cancel_job", "delete_job")
+PICTURES = leads_to(JOB | {"number": 0}, "fetch_picture")
 PICTURE: Responses = {200: {"description": "The picture.", "content": {"image/png": {}}}}
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
@@ -36,7 +51,12 @@ JobId = Annotated[str, Path(pattern="^[0-9a-f]{24}$", examples=["0123456789abcde
     status_code=202,
     response_model=JobFacts,
     responses={
-        200: {"model": JobFacts, "description": "With `wait`: the finished job."},
+        202: {"description": "The job that waits now."} | NEXT,
+        200: {
+            "model": JobFacts,
+            "description": "With `wait`: the finished job.",
+            "links": NEXT["links"] | PICTURES["links"],
+        },
         **problems(400, 404, 408, 409, 413, 429),
     },
     openapi_extra=form_body(Generate, also_json=True),

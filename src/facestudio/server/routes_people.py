@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from facestudio.errors import BadOption, NotFound
 from facestudio.faces.detect import MIN_FACE_PX, Face
-from facestudio.server.answers import Responses, problems
+from facestudio.server.answers import Responses, leads_to, problems
 from facestudio.server.desk import Caller, Desk
 from facestudio.server.forms import form_body, picture_body
 from facestudio.server.intake import check_pictures, parse, read_form, read_upload
@@ -22,6 +22,9 @@ from facestudio.server.schemas import (
 )
 
 PREVIEW: Responses = {200: {"description": "The picture.", "content": {"image/png": {}}}}
+SAVED = {"description": "Whom the photos show."} | leads_to(
+    {"name": "$response.body#/name"}, "show_identity", "fetch_preview", "remove_identity"
+)
 
 router = APIRouter(prefix="/v1", tags=["people"])
 PersonName = Annotated[str, Path(max_length=64, examples=["anna"])]
@@ -49,7 +52,7 @@ async def list_identities(caller: Caller, desk: Desk) -> IdentityList:
 @router.post(
     "/identities",
     status_code=201,
-    responses=problems(400, 409, 413),
+    responses={201: SAVED, **problems(400, 409, 413)},
     openapi_extra=form_body(NewIdentity, pictures=1),
 )
 async def add_identity(request: Request, caller: Caller, desk: Desk) -> IdentityFacts:

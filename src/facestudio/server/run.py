@@ -50,4 +50,5 @@ def make_engine(settings: ServerSettings) -> Engine:
     from facestudio.server.engine import LocalEngine
     from facestudio.server.painter import Painter
 
-    return LocalEngine(partial(Painter.load, settings.model, settings.threads))
+    most_px = settings.max_side_px
+    return LocalEngine(partial(Painter.load, settings.model, settings.threads, most_px=most_px))

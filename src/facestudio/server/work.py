@@ -12,7 +12,7 @@ from facestudio.errors import BadOption, FaceStudioError, MissingFile
 from facestudio.faces.detect import Face
 from facestudio.faces.identity import Identity
 from facestudio.identities.profile import Profile
-from facestudio.pipeline.request import Limits, Request, check_request
+from facestudio.pipeline.request import Limits, Request
 from facestudio.server.schemas import Generate, Mix, Photos
 
 SAVED = "@"
@@ -138,17 +138,12 @@ def check_names(asked: Generate, sent: Sequence[str]) -> None:
         raise BadOption(f"the picture {unused[0]!r} was sent, but the settings do not name it")
 
 
-def to_request(
-    asked: Generate, limits: Limits, people: Sequence[Any], picture: Callable[[str], Any]
-) -> Request:
-    """The pipeline's request, checked; `picture` gives the picture of a name.
-
-    Raises BadOption, BadRegion.
-    """
+def to_request(asked: Generate, people: Sequence[Any], picture: Callable[[str], Any]) -> Request:
+    """The pipeline's request, not checked yet; `picture` gives the picture of a name."""
     given = asked.model_dump(exclude={"identity", "largest", "timeout_s", "style", "image"})
     given["regions"] = None if asked.regions is None else tuple(map(tuple, asked.regions))
     pictures: dict[str, Any] = {
         name: None if source is None else picture(source)
         for name, source in (("style", asked.style), ("image", asked.image))
     }
-    return check_request(Request(people=tuple(people), **given, **pictures), limits)
+    return Request(people=tuple(people), **given, **pictures)

@@ -20,15 +20,19 @@ from torch.nn import functional as F
 SLOPE = 0.2
 GROUPS = 8
 GAIN = 5.0
+CRITIC_LR = 1e-3  # of a critic that learns alone, before its verdicts count
 
 
 class PatchCritic(nn.Module):
     """Verdicts (B, 1, H/factor, W/factor), high for real, on pixels (B, 3, H, W) of latents.
 
-    It is told the style (B, style_dim) that the picture is meant to be in. Normalised features
+    It is told the style (B, style_dim) that the picture is meant to be in. `pace`: its learning
+    rate over the decoder's. Normalised features
     do not say how bright a place is and how it varies, so means of pixels and squares stand beside
     them.
     """
+
+    pace = 1.0
 
     def __init__(self, channels: int, style_dim: int, factor: int = 8, width: int = 48) -> None:
         super().__init__()
@@ -66,9 +70,12 @@ class PatchCritic(nn.Module):
 class LatentCritic(nn.Module):
     """Verdicts (B, N), high for real, on latents (B, C, h, w) of a style (B, S).
 
-    One for every position at three scales, so that both detail and the whole are judged.
+    One for every position at three scales, so that both detail and the whole are judged. `pace`:
+    its learning rate over the generator's.
     Sharpens what a generator predicts in few steps: Sauer et al., arXiv 2311.17042, in latents.
     """
+
+    pace = 1.0
 
     def __init__(self, channels: int, style_dim: int, width: int = 64) -> None:
         super().__init__()

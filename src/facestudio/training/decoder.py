@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from facestudio.codec.patch import ColourGate, PatchCodec
 from facestudio.data.develop import to_pixels
 from facestudio.settings import to_dict
-from facestudio.training.critic import PatchCritic, balance, hinge, map_distance, trust
+from facestudio.training.checkpoints import complete_checkpoints
+from facestudio.training.critic import CRITIC_LR, PatchCritic, balance, hinge, map_distance, trust
 from facestudio.training.identity_loss import PixelIdentityLoss
 from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.unet import UNetTask
@@ -61,6 +62,8 @@ class Settings:
     map_weight: float = 0.5  # of the critic's inner maps
     critic_weight: float = 0.5  # how hard it pulls, over the absolute errors' and the edges' pull
     critic_width: int = 48
+    critic_pace: float = 1.0  # its learning rate over the decoder's
+    critic_alone: int = 0  # batches that it learns on before the decoder's first step
     whole_style: float = 0.5
     same_photo: float = 0.5
     identity: DecoderIdentitySettings = field(default_factory=DecoderIdentitySettings)
@@ -101,7 +104,28 @@ class DecoderTask:
         if not codec.colour.weight.any():
             self._fit_colours(codec.colour)
         critic = PatchCritic(codec.channels, style_dim, codec.factor, settings.critic_width)
+        critic.pace = settings.critic_pace
         self.model = DecoderAndCritic(codec, critic)
+        if not (settings.loop.resume and complete_checkpoints(settings.loop.out)):
+            self._teach_critic(critic)
+
+    def _teach_critic(self, critic: PatchCritic) -> None:
+        """Let the critic learn what the decoder makes, before its verdicts count."""
+        loop = self.settings.loop
+        rng = np.random.default_rng(loop.seed)
+        steps = torch.optim.Adam(critic.parameters(), CRITIC_LR, betas=(0.5, 0.99))
+        for _ in range(self.settings.critic_alone):
+            batch = self._with_pixels(self.generator.rebuilding_batch(rng, loop.batch), rng)
+            style = batch["style"][:, 0]
+            with torch.autocast("cpu", torch.bfloat16, enabled=loop.precision == "bf16"):
+                with torch.no_grad():
+                    latents = self._soften(batch)
+                    made = self.model(latents, style).float()
+                real, _ = critic(batch["pixels"], latents, style)
+                doubt = hinge(real, critic(made, latents, style)[0])
+            steps.zero_grad()
+            doubt.backward()
+            steps.step()
 
     def _fit_colours(self, gate: ColourGate) -> None:
         """Teach the gate which styles have colours, by pictures drawn as training draws them."""

@@ -122,7 +122,9 @@ def build_unet(
 def build_critic(settings: Settings, data: PreparedSet) -> LatentCritic:
     """Return a fresh critic of the set's latents and styles."""
     channels, style_dim = (data.arrays[name].shape[1] for name in ("latents", "style"))
-    return LatentCritic(channels, style_dim, settings.critic.width)
+    critic = LatentCritic(channels, style_dim, settings.critic.width)
+    critic.pace = settings.critic.pace
+    return critic
 
 
 def build_mapper(settings: Settings, data: PreparedSet) -> FaceMapper:

@@ -26,7 +26,7 @@ from facestudio.training.average import MovingAverage
 from facestudio.training.batches import BatchPart, batch_rng, part_of
 from facestudio.training.checkpoints import Checkpoints
 from facestudio.training.float_attention import FloatAttention
-from facestudio.training.optimizers import OptimizerName, learning_rate, make_optimizer
+from facestudio.training.optimizers import PACE, OptimizerName, learning_rate, make_optimizer
 from facestudio.training.stopping import Stop
 
 Report = Callable[[int, dict[str, float]], None]
@@ -164,7 +164,7 @@ class Trainer:
         """Take one optimizer step; return its figures."""
         rate = learning_rate(self.step, self.settings)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(PACE, 1.0)
         self.model.train()
         last = self.settings.accumulation - 1
         figures: dict[str, float] = {}

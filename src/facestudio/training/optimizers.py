@@ -19,15 +19,19 @@ OptimizerName = Literal["adamw", "adamw8bit", "adafactor"]
 """adamw: 8 bytes of state a weight. adamw8bit: 2, by bitsandbytes. adafactor: rows
 and columns alone (arXiv 1804.04235); its steps are relative to the size of a weight."""
 
-Weights = Sequence[nn.Parameter]
+Groups = Sequence[dict[str, Any]]
+PACE = "pace"  # of a group: its learning rate over the loop's
 
 
 def make_optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.Optimizer:
-    """Return the chosen optimizer over the weights that are trained. Raises BadOption."""
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    """Return the chosen optimizer over the weights that are trained. Raises BadOption.
+
+    A part of the model that has a number `pace` learns so many times as fast as the rest.
+    """
+    trained = group_by_pace(model)
     if not trained:
         raise BadOption("nothing to train: every weight is frozen")
-    makers: dict[str, Callable[[Weights, LoopSettings], torch.optim.Optimizer]] = {
+    makers: dict[str, Callable[[Groups, LoopSettings], torch.optim.Optimizer]] = {
         "adamw": _adamw,
         "adamw8bit": _adamw_8bit,
         "adafactor": _adafactor,
@@ -38,6 +42,19 @@ def make_optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.Opti
     return makers[settings.optimizer](trained, settings)
 
 
+def group_by_pace(model: nn.Module) -> list[dict[str, Any]]:
+    """Return the optimizer's groups: the weights that are trained, by the pace of their part."""
+    paces: dict[nn.Parameter, float] = {}
+    for part in model.modules():  # outer ones first
+        if (pace := getattr(part, PACE, None)) is not None:
+            paces |= dict.fromkeys(part.parameters(), float(pace))
+    groups: dict[float, list[nn.Parameter]] = {}
+    for weight in model.parameters():
+        if weight.requires_grad:
+            groups.setdefault(paces.get(weight, 1.0), []).append(weight)
+    return [{"params": weights, PACE: pace} for pace, weights in groups.items()]
+
+
 def learning_rate(step: int, settings: LoopSettings) -> float:
     """Return the learning rate of `step`: linear warm-up, a plateau, a cosine to zero."""
     warm = min(1.0, (step + 1) / max(1, settings.warmup))
@@ -45,7 +62,7 @@ def learning_rate(step: int, settings: LoopSettings) -> float:
     return settings.lr * warm * (0.5 * (1 - math.cos(math.pi * min(1.0, left))))
 
 
-def _adamw(trained: Weights, settings: LoopSettings) -> torch.optim.Optimizer:
+def _adamw(trained: Groups, settings: LoopSettings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
         trained,
         lr=settings.lr,
@@ -83,11 +100,11 @@ def _reshape(weight: nn.Parameter, shape: Sequence[int]) -> None:
     weight.grad = None if gradient is None else gradient.reshape(shape)
 
 
-def _adafactor(trained: Weights, settings: LoopSettings) -> torch.optim.Optimizer:
+def _adafactor(trained: Groups, settings: LoopSettings) -> torch.optim.Optimizer:
     return MatrixAdafactor(trained, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
-def _adamw_8bit(trained: Weights, settings: LoopSettings) -> torch.optim.Optimizer:
+def _adamw_8bit(trained: Groups, settings: LoopSettings) -> torch.optim.Optimizer:
     try:
         bitsandbytes = import_module("bitsandbytes")
     except ImportError as problem:

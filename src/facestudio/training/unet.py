@@ -38,7 +38,7 @@ from facestudio.guidance.mapped_unet import TIMES, MappedUNet, fit_first_guess
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
-from facestudio.training.critic import LatentCritic, balance, hinge, trust
+from facestudio.training.critic import CRITIC_LR, LatentCritic, balance, hinge, trust
 from facestudio.training.generator import Generator, build_generator, cut_portraits
 from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.loop import Report, train_task
@@ -73,6 +73,8 @@ class UNetTask:
             resumed = settings.loop.resume and complete_checkpoints(settings.loop.out)
             if not resumed and not self.model.unet.first_guess.weight.any():
                 set_first_guess(self, np.random.default_rng(settings.loop.seed))
+            if self.model.critic is not None and settings.init is not None and not resumed:
+                teach_critic(self, self.model.critic, np.random.default_rng(settings.loop.seed))
         choose_trainable(self.model.unet, settings.trainable, settings.gradient_checkpointing)
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
@@ -176,6 +178,14 @@ class UNetTask:
         noisy[late] = self.scheduler.add_noise(clean, given["more_noise"], t[late])
         return noisy, t
 
+    def made_of(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the clean latents (B, C, h, w) that the model's predictions for a batch mean."""
+        if "wished" in batch:
+            return self.draw_wish(batch)
+        predicted, noisy, _ = self.predict(self.model, batch)
+        alpha = self.scheduler.alphas_cumprod.to(noisy.device)[batch["t"]].view(-1, 1, 1, 1)
+        return self.clean(predicted, noisy, alpha)
+
     def draw_wish(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the clean latents (B, C, h, w) that the model makes for a batch of wishes."""
         return self._draw(self.model, *self.begin_wish(batch), batch)[1]
@@ -231,19 +241,32 @@ class UNetTask:
 
         Portraits on one canvas are judged one by one, each with its style.
         """
+        on_real, on_made = self.seen_by(critic, clean.detach(), batch)
+        made, _, style = self._portraits_of(clean, batch)
+        verdict, doubt = critic.judge(made, style).mean(), hinge(on_real, on_made)
+        weight = self.settings.critic.weight * balance(rebuilt, verdict, predicted)
+        if "wished" in batch:  # nothing else holds it to what a picture is
+            weight = weight * trust(doubt)
+        return doubt - weight * verdict, {"doubt": doubt.item(), "verdict": verdict.item()}
+
+    def seen_by(
+        self, critic: LatentCritic, clean: Tensor, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the critic's verdicts on a batch's own latents and on clean ones made for it."""
+        made, real, style = self._portraits_of(clean, batch)
+        return critic(real, style), critic(made, style)
+
+    def _portraits_of(
+        self, clean: Tensor, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return made and real latents (N, C, h, h), veiled, of single portraits, and styles."""
         side = batch["latents"].shape[2]
         made, real = (
             cut_portraits(each + batch["veil"], side).flatten(0, 1)
             for each in (clean, batch["latents"])
         )
         told = batch.get("shown", batch["style"])  # a wish in words has a real picture's
-        style = told[:, : len(made) // len(clean)].flatten(0, 1)
-        verdict = critic.judge(made, style).mean()
-        doubt = hinge(critic(real, style), critic(made.detach(), style))
-        weight = self.settings.critic.weight * balance(rebuilt, verdict, predicted)
-        if "wished" in batch:  # nothing else holds it to what a picture is
-            weight = weight * trust(doubt)
-        return doubt - weight * verdict, {"doubt": doubt.item(), "verdict": verdict.item()}
+        return made, real, told[:, : len(made) // len(clean)].flatten(0, 1)
 
     def clean(self, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:
         """Return the clean latents that a prediction means; alpha: what is left of the signal."""
@@ -349,6 +372,22 @@ class UNetTask:
         told["identity"][faceless] = 0
         told["faces"][faceless | lost(self.settings.face_map.drop)] = 0
         return told
+
+
+def teach_critic(task: UNetTask, critic: LatentCritic, rng: np.random.Generator) -> None:
+    """Let a fresh critic learn what the generator makes, before its verdicts count."""
+    settings = task.settings.critic
+    steps = torch.optim.Adam(critic.parameters(), CRITIC_LR, betas=(0.5, 0.99))
+    bf16 = task.settings.loop.precision == "bf16"
+    for _ in range(settings.alone):
+        batch = task.batch(rng, GUESS_BATCH)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.no_grad():
+                clean = task.made_of(batch)
+            doubt = hinge(*task.seen_by(critic, clean, batch))
+        steps.zero_grad()
+        doubt.backward()
+        steps.step()
 
 
 def build_identity_loss(settings: Settings) -> IdentityLoss | None:

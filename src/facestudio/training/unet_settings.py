@@ -59,6 +59,8 @@ class CriticSettings:
     weight: float = 0.0
     width: int = 64
     noise: float = 0.3  # standard deviation at most of what is added to the latents it judges
+    pace: float = 1.0  # its learning rate over the loop's
+    alone: int = 0  # batches that it learns on before the first step, where `init` is given
 
 
 @dataclass(frozen=True)

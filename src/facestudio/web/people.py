@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from facestudio.errors import FaceStudioError
+from facestudio.faces.regions import side_by_side
+from facestudio.pipeline.layout import lay_out
 from facestudio.web.drawing import Tab
 from facestudio.web.fields import show_scene, show_scene_upload
 from facestudio.web.giving import View
 from facestudio.web.markup import problem
 from facestudio.web.photos import read_upload
-from facestudio.web.places import find_places, lay_out, side_by_side
+from facestudio.web.places import find_places
 from facestudio.web.problems import FieldProblem, in_words
 from facestudio.web.session import YOU, Session
 from facestudio.web.studio import Plan
@@ -77,9 +79,9 @@ class People(Tab):
             if not any(fields):
                 raise FieldProblem("places", "Choose a person for at least one place.")
             style = session.scene or session.style_picture()
-            options = wishes.options(style)
-            options["height"], options["width"], boxes = lay_out(places, self.studio.pipe)
-            options["regions"] = [box for box, who in zip(boxes, fields, strict=True) if who]
+            options, limits = wishes.options(style), self.studio.pipe.limits
+            taken = [place for place, who in zip(places, fields, strict=True) if who]
+            options["height"], options["width"], options["regions"] = lay_out(taken, limits)
             people = [self.identity(session, who) for who in fields if who]
             return [Plan(people, options, seed) for seed in wishes.seeds()]
 

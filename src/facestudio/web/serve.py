@@ -87,6 +87,7 @@ def _launch(blocks: Any, host: str, port: int | None, password: str | None, brow
             max_file_size=MAX_UPLOAD_MB * 1024 * 1024,
             run_history=False,
             footer_links=[],
+            _frontend=False,  # or it gives up where it does not answer itself in 3 seconds
             ssr_mode=False,
             pwa=False,
             enable_monitoring=False,
