@@ -132,6 +132,18 @@ def test_the_decoder_learns_to_draw(settings, loop):
     assert np.mean(told[-10:]) < 0.9 * np.mean(told[:10])
 
 
+def test_the_critic_learns_alone_before_the_first_step(settings):
+    fresh = decoder.DecoderTask(settings)
+    taught = decoder.DecoderTask(replace(settings, critic_alone=30))
+    doubts = []
+    for task in (fresh, taught):
+        _, figures = task.loss(task.model, task.batch(np.random.default_rng(9), 12))
+        doubts.append(figures["doubt"])
+    assert doubts[1] < doubts[0] - 0.05
+    before, after = (task.model.codec.state_dict() for task in (fresh, taught))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_a_codec_that_learns_styles_draws_as_before_at_first():
     torch.manual_seed(0)
     codec = PatchCodec(channels=CHANNELS, widths=(8, 8, 8), blocks=1)

@@ -11,7 +11,7 @@ from facestudio.errors import BadOption
 from facestudio.settings import load_settings
 from facestudio.training import optimizers as module
 from facestudio.training.loop import LoopSettings
-from facestudio.training.optimizers import learning_rate, make_optimizer
+from facestudio.training.optimizers import PACE, learning_rate, make_optimizer
 
 SETTINGS = LoopSettings(out=Path("run"), steps=100, warmup=10, decay=0.5, lr=1.0)
 
@@ -104,3 +104,12 @@ def test_learning_rate_warms_up_stays_and_falls_to_zero():
     assert rates[10:50] == [1.0] * 40
     assert rates[75] == pytest.approx(0.5, abs=0.01)
     assert rates[99] < 0.01
+
+
+def test_a_part_with_a_pace_of_its_own_learns_at_it():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].pace = 4.0
+    model[2].bias.requires_grad_(False)
+    optimizer = make_optimizer(model, SETTINGS)
+    paces = {group.get(PACE, 1.0): len(group["params"]) for group in optimizer.param_groups}
+    assert paces == {1.0: 3, 4.0: 2}

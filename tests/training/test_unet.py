@@ -11,6 +11,7 @@ from facestudio.codec.patch import PatchCodec
 from facestudio.errors import BadOption
 from facestudio.guidance.hybrid import HybridGuidance
 from facestudio.settings import from_dict, load_settings
+from facestudio.training.critic import hinge
 from facestudio.training.loop import LoopSettings, Trainer
 from facestudio.training.pairs import SamplePool, compose
 from facestudio.training.unet import Settings, UNetTask, train
@@ -358,6 +359,40 @@ def test_a_critic_pulls_as_hard_as_it_is_told(criticised, rng, compose, monkeypa
     assert pull(batch) == pytest.approx(0.5 * 3.0, rel=1e-3)
     wish = batch | {"wished": torch.zeros(len(predicted), 1)}
     assert pull(wish) == pytest.approx(0.25 * 0.5 * 3.0, rel=1e-3)
+
+
+def test_a_fresh_critic_learns_alone_before_the_first_step(criticised):
+    first = train(criticised)
+    taught = replace(criticised.critic, alone=30)
+    go_on = replace(criticised, init=first, critic=taught, loop=replace(criticised.loop, steps=8))
+    fresh = UNetTask(
+        replace(go_on, critic=criticised.critic, loop=replace(go_on.loop, resume=False))
+    )
+    task = UNetTask(replace(go_on, loop=replace(go_on.loop, resume=False)))
+    batch = task.rebuilding_batch(np.random.default_rng(9), 24)
+    with torch.no_grad():
+        clean = task.made_of(batch)
+        doubts = [
+            float(hinge(*each.seen_by(each.model.critic, clean, batch))) for each in (fresh, task)
+        ]
+    assert doubts[1] < doubts[0] - 0.05
+    for a, b in zip(fresh.model.unet.parameters(), task.model.unet.parameters(), strict=True):
+        assert torch.equal(a, b)
+    resumed = UNetTask(go_on)  # what a run learned is in its checkpoints
+    for a, b in zip(
+        fresh.model.critic.parameters(), resumed.model.critic.parameters(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_a_critic_learns_at_its_own_pace(criticised):
+    faster = replace(criticised, critic=replace(criticised.critic, pace=4.0))
+    trainer = Trainer(UNetTask(faster), faster.loop, {})
+    trainer.advance()
+    rates = {group["lr"]: len(group["params"]) for group in trainer.optimizer.param_groups}
+    n_critic = len(list(trainer.task.model.critic.parameters()))
+    assert rates[max(rates)] == n_critic
+    assert max(rates) == pytest.approx(4 * min(rates))
 
 
 def test_a_critic_is_trained_with_the_generator_and_not_exported(criticised):

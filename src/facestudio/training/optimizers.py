@@ -52,7 +52,10 @@ def group_by_pace(model: nn.Module) -> list[dict[str, Any]]:
     for weight in model.parameters():
         if weight.requires_grad:
             groups.setdefault(paces.get(weight, 1.0), []).append(weight)
-    return [{"params": weights, PACE: pace} for pace, weights in groups.items()]
+    return [
+        {"params": weights} | ({} if pace == 1.0 else {PACE: pace})
+        for pace, weights in groups.items()
+    ]
 
 
 def learning_rate(step: int, settings: LoopSettings) -> float:
