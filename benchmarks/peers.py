@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import CLOCKS, describe_machine
+from facestudio.pipeline.lazy_imports import SWITCH as LAZY_IMPORTS
 from facestudio.pipeline.speed import SPEEDS
 
 STAGES = ("files", "cold-ours", "cold-theirs", "ours", "theirs")
@@ -126,7 +128,8 @@ def run_stage(stage: str, words: argparse.Namespace) -> None:
     options |= {"dtype": dtype, "side": stage, "peak": peaks[dtype]}
     options |= {"dtype_reason": why, "started": time.time()}
     command = [sys.executable, "-m", "benchmarks.peers_side", str(words.scratch)]
-    subprocess.run([*command, json.dumps(options)], check=True)
+    switches = {LAZY_IMPORTS: "1"} if stage == "cold-ours" else {}
+    subprocess.run([*command, json.dumps(options)], check=True, env=os.environ | switches)
 
 
 def summarise(

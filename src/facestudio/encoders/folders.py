@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from transformers import PreTrainedModel
-from transformers.utils import logging
 
 from facestudio.errors import BadModel, MissingWeights
 
-Model = TypeVar("Model", bound=PreTrainedModel)
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel  # two seconds of imports, for whoever reads a tower
+
+Model = TypeVar("Model", bound="PreTrainedModel")
+HALVES = ("text_config", "vision_config")  # in the config of a whole CLIP model
 
 
 def tower_folders(folder: Path, prefix: str) -> list[Path]:
@@ -44,6 +47,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadModel(f"{path} holds {type(values).__name__}, wanted an object", file=path)
     return values
+
+
+def read_size(folder: Path, name: str, kind: str) -> int:
+    """A number in the config of a transformers model; raises MissingWeights or BadModel.
+
+    What the file leaves out, or says of the halves of a whole CLIP model, `kind` knows: the name of
+    transformers' class of such configs.
+    """
+    saved = read_json(folder / "config.json")
+    if isinstance(size := saved.get(name), int) and not any(half in saved for half in HALVES):
+        return size
+    config = getattr(import_module("transformers"), kind).from_pretrained(folder)
+    return int(getattr(config, name))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -78,8 +94,9 @@ def load_clip(kind: type[Model], folder: Path) -> Model:
 
 
 @contextmanager
-def quiet_bars(log: Any = logging) -> Iterator[None]:
+def quiet_bars(log: Any = None) -> Iterator[None]:
     """Hold back the bars over parts read in a second: transformers', or another `log`'s."""
+    log = log or import_module("transformers.utils.logging")
     shown = log.is_progress_bar_enabled()
     log.disable_progress_bar()
     try:

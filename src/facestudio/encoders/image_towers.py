@@ -12,13 +12,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from facestudio.encoders.clip_resnet import TOTAL_STRIDE, ModifiedResNet
 from facestudio.encoders.folders import (
@@ -31,6 +30,9 @@ from facestudio.encoders.folders import (
 from facestudio.encoders.vectors import to_unit_rms
 from facestudio.errors import BadModel, BadOption
 from facestudio.settings import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionConfig
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -173,6 +175,8 @@ def _problems(config: ImageTowerConfig) -> list[str]:
 def build_network(config: ImageTowerConfig) -> nn.Module:
     """The tower's network with fresh weights: CLIPVisionModelWithProjection or ModifiedResNet."""
     if config.kind == "vit":
+        from transformers import CLIPVisionModelWithProjection
+
         return CLIPVisionModelWithProjection(_vit_config(config))
     return ModifiedResNet(
         config.layers, config.output_dim, config.heads, config.input_px, config.width
@@ -180,6 +184,8 @@ def build_network(config: ImageTowerConfig) -> nn.Module:
 
 
 def _vit_config(config: ImageTowerConfig) -> CLIPVisionConfig:
+    from transformers import CLIPVisionConfig
+
     return CLIPVisionConfig(
         hidden_size=config.width,
         intermediate_size=config.width * 4,
@@ -195,9 +201,9 @@ def _vit_config(config: ImageTowerConfig) -> CLIPVisionConfig:
 def _save(tower: ImageTower, folder: Path) -> None:
     config = tower.config
     folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(tower.network, CLIPVisionModelWithProjection):
+    if config.kind == "vit":
         with quiet_bars():
-            tower.network.save_pretrained(folder)
+            tower.network.save_pretrained(folder)  # type: ignore[operator]
     else:
         sizes = {"_class_name": RESNET_CLASS, **to_dict(config)}
         (folder / "config.json").write_text(json.dumps(sizes, indent=2) + "\n")
@@ -214,6 +220,8 @@ def _read_config(folder: Path) -> ImageTowerConfig:
         return from_dict(ImageTowerConfig, saved, folder.name)
     path = folder / "preprocessor_config.json"
     pre = read_json(path) if path.is_file() else {}
+    from transformers import CLIPVisionConfig
+
     vit = CLIPVisionConfig.from_pretrained(folder)
     sizes = {
         "kind": "vit",
@@ -240,6 +248,8 @@ def load_image_tower(folder: Path) -> ImageTower:
     except BadOption as error:
         raise BadModel(f"{folder} is not an image tower: {error}", file=folder) from error
     if config.kind == "vit":
+        from transformers import CLIPVisionModelWithProjection
+
         return ImageTower(config, load_clip(CLIPVisionModelWithProjection, folder))
     network = build_network(config)
     load_weights(network, folder / "model.safetensors")

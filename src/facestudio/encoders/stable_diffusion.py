@@ -10,22 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-    PreTrainedTokenizerBase,
-)
 
-from facestudio.encoders.folders import load_clip, quiet_bars, read_json
+from facestudio.encoders.folders import load_clip, quiet_bars, read_json, read_size
 from facestudio.encoders.image_towers import CLIP_MEAN, CLIP_STD
 from facestudio.encoders.text_towers import TOKENIZER, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import (
+        CLIPTextModel,
+        CLIPVisionModelWithProjection,
+        PreTrainedTokenizerBase,
+    )
 
 TEXT_ENCODER, IMAGE_ENCODER = "text_encoder", "image_encoder"
 LEVELS = 255 / 2  # from -1...1 to the steps of an 8-bit picture
@@ -43,14 +43,16 @@ class WordTokens(nn.Module):
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """The text encoder and the tokenizer of a model folder; raises MissingWeights, BadModel."""
+        from transformers import CLIPTextModel
+
         root = Path(folder)
         network = load_clip(CLIPTextModel, root / TEXT_ENCODER)
         return cls(network, load_tokenizer(root / TOKENIZER)).eval()
 
     @classmethod
     def measure(cls, folder: str | Path) -> int:
-        """The `text_dim` of the text encoder in a model folder."""
-        return int(CLIPTextConfig.from_pretrained(Path(folder) / TEXT_ENCODER).hidden_size)
+        """The `text_dim` of the text encoder in a model folder; raises MissingWeights, BadModel."""
+        return read_size(Path(folder) / TEXT_ENCODER, "hidden_size", "CLIPTextConfig")
 
     def save(self, folder: str | Path) -> None:
         """Write `text_encoder` and `tokenizer` under `folder`."""
@@ -94,6 +96,8 @@ class PictureVector(nn.Module):
     @classmethod
     def read(cls, root: Path) -> Self:
         """The image encoder in a folder of its own; raises MissingWeights, BadModel."""
+        from transformers import CLIPVisionModelWithProjection
+
         network = load_clip(CLIPVisionModelWithProjection, root)
         path = root / "preprocessor_config.json"
         pre = read_json(path) if path.is_file() else {}
@@ -102,8 +106,8 @@ class PictureVector(nn.Module):
 
     @classmethod
     def measure(cls, folder: str | Path) -> int:
-        """The `embed_dim` of the image encoder in a model folder."""
-        return int(CLIPVisionConfig.from_pretrained(Path(folder) / IMAGE_ENCODER).projection_dim)
+        """The `embed_dim` of the image encoder in a folder; raises MissingWeights, BadModel."""
+        return read_size(Path(folder) / IMAGE_ENCODER, "projection_dim", "CLIPVisionConfig")
 
     def save(self, folder: str | Path) -> None:
         """Write `image_encoder` under `folder`."""

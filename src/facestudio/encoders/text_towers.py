@@ -12,22 +12,18 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoTokenizer,
-    BertTokenizer,
-    CLIPTextConfig,
-    CLIPTextModelWithProjection,
-    PreTrainedTokenizerBase,
-)
 
-from facestudio.encoders.folders import load_clip, quiet_bars, tower_folders
+from facestudio.encoders.folders import load_clip, quiet_bars, read_size, tower_folders
 from facestudio.encoders.vectors import to_unit_rms
 from facestudio.errors import BadModel, BadOption, MissingWeights
 from facestudio.settings import from_dict
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
 PREFIX = "text_encoder_"
 TOKENIZER = "tokenizer"
@@ -105,6 +101,8 @@ class TextTowers(nn.Module):
 
         Raises MissingWeights or BadModel.
         """
+        from transformers import CLIPTextModelWithProjection
+
         root = Path(folder)
         tokenizer = load_tokenizer(root / TOKENIZER)
         paths = tower_folders(root, PREFIX)
@@ -113,18 +111,17 @@ class TextTowers(nn.Module):
 
     @classmethod
     def measure(cls, folder: str | Path) -> int:
-        """The `text_dim` of the towers in a model folder; raises MissingWeights."""
-        configs = map(CLIPTextConfig.from_pretrained, tower_folders(Path(folder), PREFIX))
-        return sum(int(config.projection_dim) for config in configs)
+        """The `text_dim` of the towers in a model folder; raises MissingWeights, BadModel."""
+        paths = tower_folders(Path(folder), PREFIX)
+        return sum(read_size(path, "projection_dim", "CLIPTextConfig") for path in paths)
 
     def save(self, folder: str | Path) -> None:
         """Write `text_encoder_<n>` for each tower and `tokenizer` under `folder`."""
         root = Path(folder)
         self.tokenizer.save_pretrained(root / TOKENIZER)
         for index, network in enumerate(self.towers):
-            assert isinstance(network, CLIPTextModelWithProjection)
             with quiet_bars():
-                network.save_pretrained(root / f"{PREFIX}{index}")
+                network.save_pretrained(root / f"{PREFIX}{index}")  # type: ignore[operator]
 
     def forward(self, texts: Sequence[str]) -> Tensor:
         """Vectors (B, text_dim); warns (PromptWarning) of cut texts and unknown words."""
@@ -164,6 +161,8 @@ class TextTowers(nn.Module):
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder; raises MissingWeights or BadModel."""
+    from transformers import AutoTokenizer
+
     if not folder.is_dir():
         raise MissingWeights(f"no {folder.name} folder in {folder.parent}", file=folder)
     try:
@@ -175,6 +174,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def _build(
     config: TextTowerConfig, tokenizer: PreTrainedTokenizerBase
 ) -> CLIPTextModelWithProjection:
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
     sizes = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=config.width,
@@ -204,6 +205,8 @@ def _check_vocabulary(
 
 
 def _unknown_words(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    from transformers import BertTokenizer
+
     if not isinstance(tokenizer, BertTokenizer):
         return ()
     backend = tokenizer.backend_tokenizer

@@ -34,6 +34,7 @@ from facestudio.training.wishes import WishSettings
 
 GATE_PICTURES = 4000  # that say which styles have colours
 COLOURLESS = 0.75  # levels of 255 from grey on average, at most
+FAINT = 0.02  # detail that nobody sees, on pixels in -1...1
 LAPLACIAN = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
 
 
@@ -56,7 +57,7 @@ class Settings:
     times: tuple[int, int] = (60, 250)  # noise, of 1,000 steps, that the generator takes away
     exact: float = 0.25  # share of pictures whose latents are the encoder's own
     edge_weight: float = 1.0
-    detail_weight: float = 0.5  # of the amount of fine detail, wherever exactly it lies
+    detail_weight: float = 0.05  # of the amount of fine detail, as a ratio, wherever it lies
     tone_weight: float = 0.0  # of how light and dark are shared out, wherever they lie
     fine_width: int = 24  # channels of the decoder's layers at the picture's size
     map_weight: float = 0.5  # of the critic's inner maps
@@ -168,7 +169,7 @@ class DecoderTask:
         made = model(latents, style).float()
         error = made - pixels
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        detail = (amount_of_detail(made) - amount_of_detail(pixels)).abs().mean()
+        detail = (amount_of_detail(made) / amount_of_detail(pixels)).log().abs().mean()
         rebuilt = error.abs().mean() + settings.edge_weight * edges
         tone = (tones_of(made) - tones_of(pixels)).abs().mean()
         loss = rebuilt + settings.detail_weight * detail + settings.tone_weight * tone
@@ -263,9 +264,12 @@ def is_coloured(picture: np.ndarray) -> bool:
 
 
 def amount_of_detail(pixels: Tensor, patch: int = 8) -> Tensor:
-    """How strongly brightness bends, on average about each place: (B, 1, H/4, W/4)."""
+    """How strongly brightness bends, on average about each place: (B, 1, H/4, W/4), over FAINT.
+
+    Compared as ratios, so that a photo's grain counts as much as the lines of an ink drawing.
+    """
     bends = F.conv2d(pixels.mean(1, keepdim=True), LAPLACIAN.to(pixels))
-    return F.avg_pool2d(bends.abs(), patch, patch // 2)
+    return F.avg_pool2d(bends.abs(), patch, patch // 2) + FAINT
 
 
 def tones_of(pixels: Tensor) -> Tensor:

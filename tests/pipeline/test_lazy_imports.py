@@ -1,0 +1,176 @@
+"""Drawing imports no more than it uses, and what waits is there for whoever asks later."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from benchmarks import peers_side
+from facestudio.pipeline import lazy_imports
+from facestudio.pipeline.lazy_imports import SWITCH, LazyFinder, StandIn, make_imports_lazy
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = {
+    "shape": "tiny", "px": 64, "steps": 1, "people": 1, "dtype": "float32", "clock": "cpu",
+}  # fmt: skip
+HEAVY = (
+    "torch._dynamo", "torch._inductor", "peft", "transformers", "sympy", "scipy.stats",
+    "scipy.integrate", "diffusers.hooks.group_offloading", "diffusers.loaders.single_file_utils",
+    "diffusers.models.transformers", "diffusers.models.transformers.transformer_flux",
+)  # fmt: skip
+FIRST_STEP = f"""
+import sys
+from pathlib import Path
+from benchmarks.peers_side import start_ours
+start_ours(Path(sys.argv[1]), {OPTIONS})
+waiting = "WaitingModule"
+print(*[n for n in {HEAVY} if n in sys.modules and type(sys.modules[n]).__name__ != waiting])
+"""
+# What a process that has drawn may be asked for next, and what asks for it.
+LATER_USES = (
+    "tests/pipeline/test_lora.py",
+    "tests/pipeline/test_control.py",
+    "tests/encoders/test_stable_diffusion.py",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A full-size model at tiny widths, and what its encoders make of the words and the picture."""
+    root = tmp_path_factory.mktemp("peers")
+    peers_side.make_files(root, OPTIONS)
+    return root
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """Packages to be imported in every way: `toy_room.desk`, `toy_whole.part`, `toy_taker`."""
+    for name, text in {
+        "toy_room/__init__.py": "from toy_room.desk import made\nlamp = 'lit'",
+        "toy_room/desk.py": "made = 'of wood'",
+        "toy_whole/__init__.py": "whole = True",
+        "toy_whole/part.py": "import sys\nfirst = vars(sys.modules['toy_whole']).get('whole')",
+        "toy_taker.py": "from toy_maker import add, Number\ndef give(): return Number, add",
+        "toy_maker.py": "class Number(int): ...\ndef add(a, b=2): return a + b",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(lazy_imports, "ROOMS", ("toy_room",))
+    monkeypatch.setattr(lazy_imports, "WHOLE", ("toy_whole",))
+    monkeypatch.setattr(lazy_imports, "LATER", {"toy_taker": ("toy_maker",)})
+    monkeypatch.setattr(sys, "meta_path", [LazyFinder(), *sys.meta_path])
+    yield
+    for name in [name for name in sys.modules if name.startswith("toy_")]:
+        del sys.modules[name]
+
+
+def run_python(code: str, *words: str, switch: str = "1") -> str:
+    """What a fresh interpreter prints last, with lazy imports switched on or not."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | {SWITCH: switch},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (done.stdout.splitlines() or [""])[-1]
+
+
+def test_a_first_step_runs_nothing_that_it_does_not_use(folder):
+    assert run_python(FIRST_STEP, str(folder)) == ""
+
+
+def test_without_the_switch_everything_is_imported_at_once(folder):
+    ran = run_python(FIRST_STEP, str(folder), switch="").split()
+    assert {"torch._dynamo", "diffusers.models.transformers"} <= set(ran)
+
+
+@pytest.mark.slow
+def test_a_process_that_has_drawn_takes_loras_control_and_towers(folder):
+    pytest.importorskip("peft")
+    words = ["-q", "-x", "--assert=plain", *LATER_USES]
+    code = f"{FIRST_STEP}\nimport pytest\nsys.exit(pytest.main({words}))"
+    assert "passed" in run_python(code, str(folder))
+
+
+def test_other_models_and_the_compiler_are_there_for_whoever_asks(folder):
+    code = f"""{FIRST_STEP}
+import json
+from diffusers import FluxTransformer2DModel, UNet2DModel
+from diffusers.hooks import HookRegistry
+from diffusers.models.attention import BasicTransformerBlock
+from torch._dynamo import trace_rules
+import scipy.stats
+print(json.dumps([
+    FluxTransformer2DModel.__name__, UNet2DModel.__name__, HookRegistry.__name__,
+    trace_rules.is_callable_allowed(BasicTransformerBlock), float(scipy.stats.norm.cdf(0)),
+]))"""
+    found = json.loads(run_python(code, str(folder)))
+    assert found == ["FluxTransformer2DModel", "UNet2DModel", "HookRegistry", True, 0.5]
+
+
+def test_a_second_call_adds_no_second_finder(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setenv(SWITCH, "1")
+    make_imports_lazy()
+    make_imports_lazy()
+    assert sum(isinstance(finder, LazyFinder) for finder in sys.meta_path) == 1
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_room_is_entered_without_its_house():
+    desk, room = import_module("toy_room.desk"), sys.modules["toy_room"]
+    assert desk.made == "of wood"
+    assert "lamp" not in vars(room)
+    assert not hasattr(room, "__warningregistry__")  # what Python asks of every module
+    assert room.lamp == "lit"
+    assert type(room) is type(sys)
+    with pytest.raises(AttributeError, match="chair"):
+        room.chair  # noqa: B018
+
+
+@pytest.mark.usefixtures("toys")
+def test_listing_a_module_that_waits_has_it_run():
+    assert "lamp" in dir(import_module("toy_room"))
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_module_of_a_whole_package_comes_after_it():
+    assert "whole" not in vars(import_module("toy_whole"))
+    assert import_module("toy_whole.part").first is True
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_module_that_fails_says_so_each_time(tmp_path):
+    (tmp_path / "toy_whole/__init__.py").write_text("raise OSError('no disk')")
+    module = import_module("toy_whole")
+    for _ in range(2):
+        with pytest.raises(OSError, match="no disk"):
+            module.whole  # noqa: B018
+
+
+@pytest.mark.usefixtures("toys")
+def test_stand_ins_are_as_good_as_what_they_stand_for():
+    taker = import_module("toy_taker")
+    number, add = taker.give()
+    assert type(number) is type(add) is StandIn
+    assert "toy_maker" not in sys.modules
+    assert inspect.signature(add).parameters["b"].default == 2
+    assert add(3) == 5
+    real = sys.modules["toy_maker"]
+    assert isinstance(real.Number(1), number)
+    assert issubclass(real.Number, (number, str))
+    assert not isinstance(1, number)
+    assert taker.give() == (real.Number, real.add)
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_is_imported_already_needs_no_stand_in():
+    real = import_module("toy_maker")
+    assert import_module("toy_taker").give() == (real.Number, real.add)
