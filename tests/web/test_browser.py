@@ -314,12 +314,6 @@ def test_a_comparison_shows_two_columns_on_a_phone(ready):
         ready.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_a_machine_too_busy_to_answer_itself_still_opens_the_page(gated, monkeypatch):
-    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
-    with page_served(gated, None) as address:
-        assert address.startswith("http://127.0.0.1")
-
-
 def test_the_button_stays_in_sight_beside_long_settings(ready):
     ready.resize(1280, 700)
     try:
