@@ -211,8 +211,7 @@ class DecoderTask:
         """Return the latents (B, C, h, w) that a generator would hand to the decoder."""
         task = self.generator
         predicted, noisy, _ = task.predict(task.model, batch)
-        alpha = task.scheduler.alphas_cumprod.to(noisy.device)[batch["t"]].view(-1, 1, 1, 1)
-        soft = task.clean(predicted, noisy, alpha)
+        soft = task.clean(predicted, noisy, task.signal_at(batch["t"]))
         return torch.where(batch["exact"].view(-1, 1, 1, 1), batch["latents"], soft)
 
     def samples(self, model: nn.Module) -> np.ndarray | None:

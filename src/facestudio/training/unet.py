@@ -122,7 +122,7 @@ class UNetTask:
         figures: dict[str, float] = {}
         if self.likeness is None and self.model.critic is None:
             return loss, figures
-        alpha = self.scheduler.alphas_cumprod.to(noisy.device)[batch["t"]].view(-1, 1, 1, 1)
+        alpha = self.signal_at(batch["t"])
         clean = self.clean(predicted, noisy, alpha)
         if self.likeness is not None and "faces" in batch and "masks" not in batch:
             unlike, figures = self._likeness_loss(clean, alpha, batch)
@@ -183,7 +183,7 @@ class UNetTask:
         if "wished" in batch:
             return self.draw_wish(batch)
         predicted, noisy, _ = self.predict(self.model, batch)
-        alpha = self.scheduler.alphas_cumprod.to(noisy.device)[batch["t"]].view(-1, 1, 1, 1)
+        alpha = self.signal_at(batch["t"])
         return self.clean(predicted, noisy, alpha)
 
     def draw_wish(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -195,7 +195,7 @@ class UNetTask:
     ) -> tuple[Tensor, Tensor]:
         """Return the prediction (B, C, h, w) and the clean latents that it means."""
         predicted = model(noisy, t, batch["style"], batch["identity"], None, self._blur(batch))
-        alpha = self.scheduler.alphas_cumprod.to(noisy.device)[t].view(-1, 1, 1, 1)
+        alpha = self.signal_at(t)
         return predicted.float(), self.clean(predicted.float(), noisy, alpha)
 
     @torch.no_grad()
@@ -267,6 +267,10 @@ class UNetTask:
         )
         told = batch.get("shown", batch["style"])  # a wish in words has a real picture's
         return made, real, told[:, : len(made) // len(clean)].flatten(0, 1)
+
+    def signal_at(self, t: Tensor) -> Tensor:
+        """Return what is left of the signal's power at times (B,): (B, 1, 1, 1)."""
+        return self.scheduler.alphas_cumprod.to(t.device)[t].view(-1, 1, 1, 1)
 
     def clean(self, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:
         """Return the clean latents that a prediction means; alpha: what is left of the signal."""
