@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    EulerAncestralDiscreteScheduler,
+    UNet2DConditionModel,
+)
 from PIL import Image
 
+from facestudio.codec.kl import KLCodec
 from facestudio.codec.patch import PatchCodec
 from facestudio.encoders.image_towers import ImageTowers
 from facestudio.encoders.text_towers import TextTowers
@@ -162,3 +168,16 @@ def seeing():
 @pytest.fixture
 def unet():
     return make_unet().eval()
+
+
+def make_kl_codec(channels: int) -> KLCodec:
+    """A tiny untrained autoencoder of Stable Diffusion's kind, the same each time."""
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 3,
+        up_block_types=["UpDecoderBlock2D"] * 3,
+        block_out_channels=[4, 4, 4],
+        norm_num_groups=2,
+        latent_channels=channels,
+    )
+    return KLCodec(vae).eval()

@@ -4,26 +4,17 @@ import json
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 
 from facestudio import FaceStudioPipeline
 from facestudio.codec.kl import KLCodec
 from facestudio.errors import BadModel, MissingWeights
 from facestudio.pipeline.late_codec import LateCodec
-from tests.pipeline.conftest import assert_alike
+from tests.pipeline.conftest import assert_alike, make_kl_codec
 
 
 @pytest.fixture
 def folder(pipe, tmp_path):
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * 3,
-        up_block_types=["UpDecoderBlock2D"] * 3,
-        block_out_channels=[4, 4, 4],
-        norm_num_groups=2,
-        latent_channels=pipe.codec.channels,
-    )
-    pipe.codec = KLCodec(vae).eval()
+    pipe.codec = make_kl_codec(pipe.codec.channels)
     pipe.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 

@@ -7,15 +7,13 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from facestudio import FaceStudioPipeline
-from facestudio.codec.kl import KLCodec
 from facestudio.errors import BadModel, MissingWeights
 from facestudio.pipeline import folder as folders
 from facestudio.pipeline.load import find_model, load_parts, store_as_half
-from tests.pipeline.conftest import assert_alike
+from tests.pipeline.conftest import assert_alike, make_kl_codec
 
 PARTS = ["unet", "scheduler", "guidance", "prior", "codec", "image_encoder_0", "text_encoder_0"]
 
@@ -108,15 +106,7 @@ def test_without_one_given_the_detector_is_dlibs(folder):
 
 
 def test_stable_diffusions_autoencoder_is_kept_as_vae(pipe, tmp_path, anna, picture, reload):
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * 3,
-        up_block_types=["UpDecoderBlock2D"] * 3,
-        block_out_channels=[4, 4, 4],
-        norm_num_groups=2,
-        latent_channels=pipe.codec.channels,
-    )
-    pipe.codec = KLCodec(vae).eval()
+    pipe.codec = make_kl_codec(pipe.codec.channels)
     before = draw(pipe, anna, picture)
     pipe.save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())

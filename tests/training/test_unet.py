@@ -371,10 +371,9 @@ def test_a_fresh_critic_learns_alone_before_the_first_step(criticised):
     task = UNetTask(replace(go_on, loop=replace(go_on.loop, resume=False)))
     batch = task.rebuilding_batch(np.random.default_rng(9), 24)
     with torch.no_grad():
-        clean = task.made_of(batch)
-        doubts = [
-            float(hinge(*each.seen_by(each.model.critic, clean, batch))) for each in (fresh, task)
-        ]
+        made, real, style = task.portraits_of(task.made_of(batch), batch)
+        critics = (fresh.model.critic, task.model.critic)
+        doubts = [float(hinge(each(real, style), each(made, style))) for each in critics]
     assert doubts[1] < doubts[0] - 0.05
     for a, b in zip(fresh.model.unet.parameters(), task.model.unet.parameters(), strict=True):
         assert torch.equal(a, b)

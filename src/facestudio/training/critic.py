@@ -10,7 +10,7 @@ far in a step as their weights alone would, to keep up with a generator of the s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +20,15 @@ from torch.nn import functional as F
 SLOPE = 0.2
 GROUPS = 8
 GAIN = 5.0
-CRITIC_LR = 1e-3  # of a critic that learns alone, before its verdicts count
+LR_ALONE = 1e-3  # of a critic that learns alone
 
 
 class PatchCritic(nn.Module):
     """Verdicts (B, 1, H/factor, W/factor), high for real, on pixels (B, 3, H, W) of latents.
 
-    It is told the style (B, style_dim) that the picture is meant to be in. `pace`: its learning
-    rate over the decoder's. Normalised features
+    It is told the style (B, style_dim) that the picture is meant to be in. Normalised features
     do not say how bright a place is and how it varies, so means of pixels and squares stand beside
-    them.
+    them. `pace`: its learning rate over the decoder's.
     """
 
     pace = 1.0
@@ -70,9 +69,9 @@ class PatchCritic(nn.Module):
 class LatentCritic(nn.Module):
     """Verdicts (B, N), high for real, on latents (B, C, h, w) of a style (B, S).
 
-    One for every position at three scales, so that both detail and the whole are judged. `pace`:
-    its learning rate over the generator's.
+    One for every position at three scales, so that both detail and the whole are judged.
     Sharpens what a generator predicts in few steps: Sauer et al., arXiv 2311.17042, in latents.
+    `pace`: its learning rate over the generator's.
     """
 
     pace = 1.0
@@ -129,6 +128,17 @@ def trust(doubt: Tensor) -> Tensor:
     Where no picture is rebuilt, one who pleases a critic that knows nothing yet is led astray.
     """
     return (2 * (2 - doubt.detach())).clamp(0, 1)
+
+
+def learn_alone(critic: nn.Module, doubt: Callable[[], Tensor], batches: int, bf16: bool) -> None:
+    """Let a fresh critic learn before its verdicts count; doubt(): its loss on the next batch."""
+    steps = torch.optim.Adam(critic.parameters(), LR_ALONE, betas=(0.5, 0.99))
+    for _ in range(batches):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = doubt()
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
 
 
 def balance(loss: Tensor, verdict: Tensor, made: Tensor) -> Tensor:

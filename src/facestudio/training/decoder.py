@@ -24,8 +24,14 @@ from facestudio.codec.patch import ColourGate, PatchCodec
 from facestudio.data.develop import to_pixels
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
-from facestudio.training.critic import CRITIC_LR, PatchCritic, balance, hinge, map_distance, trust
-from facestudio.training.identity_loss import PixelIdentityLoss
+from facestudio.training.critic import (
+    PatchCritic,
+    balance,
+    hinge,
+    learn_alone,
+    map_distance,
+    trust,
+)
 from facestudio.training.loop import LoopSettings, Report, train_task
 from facestudio.training.unet import UNetTask
 from facestudio.training.unet_settings import FaceMapSettings, IdentityLossSettings
@@ -93,9 +99,8 @@ class DecoderTask:
         self.settings = settings
         self.generator = UNetTask(self._generator_settings(), with_pictures=True)
         self.generator.model.eval().requires_grad_(False)
-        self.likeness = (
-            PixelIdentityLoss(settings.identity.teacher) if settings.identity.teacher else None
-        )
+        judge = self.generator.likeness
+        self.likeness = None if judge is None else judge.of_pixels
         torch.manual_seed(settings.loop.seed)
         style_dim = self.generator.data.arrays["style"].shape[1]
         codec = tell_style(
@@ -114,19 +119,17 @@ class DecoderTask:
         """Let the critic learn what the decoder makes, before its verdicts count."""
         loop = self.settings.loop
         rng = np.random.default_rng(loop.seed)
-        steps = torch.optim.Adam(critic.parameters(), CRITIC_LR, betas=(0.5, 0.99))
-        for _ in range(self.settings.critic_alone):
+
+        def doubt() -> Tensor:
             batch = self._with_pixels(self.generator.rebuilding_batch(rng, loop.batch), rng)
             style = batch["style"][:, 0]
-            with torch.autocast("cpu", torch.bfloat16, enabled=loop.precision == "bf16"):
-                with torch.no_grad():
-                    latents = self._soften(batch)
-                    made = self.model(latents, style).float()
-                real, _ = critic(batch["pixels"], latents, style)
-                doubt = hinge(real, critic(made, latents, style)[0])
-            steps.zero_grad()
-            doubt.backward()
-            steps.step()
+            with torch.no_grad():
+                latents = self._soften(batch)
+                made = self.model(latents, style).float()
+            real, _ = critic(batch["pixels"], latents, style)
+            return hinge(real, critic(made, latents, style)[0])
+
+        learn_alone(critic, doubt, self.settings.critic_alone, loop.precision == "bf16")
 
     def _fit_colours(self, gate: ColourGate) -> None:
         """Teach the gate which styles have colours, by pictures drawn as training draws them."""
@@ -209,9 +212,7 @@ class DecoderTask:
     @torch.no_grad()
     def _soften(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the latents (B, C, h, w) that a generator would hand to the decoder."""
-        task = self.generator
-        predicted, noisy, _ = task.predict(task.model, batch)
-        soft = task.clean(predicted, noisy, task.signal_at(batch["t"]))
+        soft = self.generator.made_of(batch)
         return torch.where(batch["exact"].view(-1, 1, 1, 1), batch["latents"], soft)
 
     def samples(self, model: nn.Module) -> np.ndarray | None:

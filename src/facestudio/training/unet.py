@@ -38,7 +38,7 @@ from facestudio.guidance.mapped_unet import TIMES, MappedUNet, fit_first_guess
 from facestudio.pipeline.denoise import denoise, draw_noise, start_run
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
-from facestudio.training.critic import CRITIC_LR, LatentCritic, balance, hinge, trust
+from facestudio.training.critic import LatentCritic, balance, hinge, learn_alone, trust
 from facestudio.training.generator import Generator, build_generator, cut_portraits
 from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.loop import Report, train_task
@@ -46,7 +46,7 @@ from facestudio.training.noising import draw_noise_of
 from facestudio.training.pairs import SamplePool, compose
 from facestudio.training.trainable import choose_trainable
 from facestudio.training.unet_settings import Settings
-from facestudio.training.wishes import FIRST, LAST, Wishes
+from facestudio.training.wishes import FIRST, LAST, Wishes, WishSettings
 
 __all__ = ["Settings", "UNetTask", "train"]
 
@@ -66,15 +66,15 @@ class UNetTask:
         self.model = build_generator(settings, self.data)
         self.pool = SamplePool(self.data, settings.held_out, settings.source_weights)
         self.likeness = build_identity_loss(settings)
-        self.wishes = build_wishes(settings, self.data, self.pool)
+        self.wishes = build_wishes(settings.wishes, self.data, self.pool, self.likeness)
+        resumed = settings.loop.resume and complete_checkpoints(settings.loop.out)
         if isinstance(self.model.unet, MappedUNet):
             kind = settings.noise.prediction_type
             self.model.unet.take_schedule(self.scheduler.alphas_cumprod, kind)
-            resumed = settings.loop.resume and complete_checkpoints(settings.loop.out)
             if not resumed and not self.model.unet.first_guess.weight.any():
                 set_first_guess(self, np.random.default_rng(settings.loop.seed))
-            if self.model.critic is not None and settings.init is not None and not resumed:
-                teach_critic(self, self.model.critic, np.random.default_rng(settings.loop.seed))
+        if self.model.critic is not None and settings.init is not None and not resumed:
+            teach_critic(self, self.model.critic, np.random.default_rng(settings.loop.seed))
         choose_trainable(self.model.unet, settings.trainable, settings.gradient_checkpointing)
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
@@ -183,8 +183,7 @@ class UNetTask:
         if "wished" in batch:
             return self.draw_wish(batch)
         predicted, noisy, _ = self.predict(self.model, batch)
-        alpha = self.signal_at(batch["t"])
-        return self.clean(predicted, noisy, alpha)
+        return self.clean(predicted, noisy, self.signal_at(batch["t"]))
 
     def draw_wish(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the clean latents (B, C, h, w) that the model makes for a batch of wishes."""
@@ -195,8 +194,7 @@ class UNetTask:
     ) -> tuple[Tensor, Tensor]:
         """Return the prediction (B, C, h, w) and the clean latents that it means."""
         predicted = model(noisy, t, batch["style"], batch["identity"], None, self._blur(batch))
-        alpha = self.signal_at(t)
-        return predicted.float(), self.clean(predicted.float(), noisy, alpha)
+        return predicted.float(), self.clean(predicted.float(), noisy, self.signal_at(t))
 
     @torch.no_grad()
     def what_is_missing(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -241,22 +239,15 @@ class UNetTask:
 
         Portraits on one canvas are judged one by one, each with its style.
         """
-        on_real, on_made = self.seen_by(critic, clean.detach(), batch)
-        made, _, style = self._portraits_of(clean, batch)
-        verdict, doubt = critic.judge(made, style).mean(), hinge(on_real, on_made)
+        made, real, style = self.portraits_of(clean, batch)
+        verdict = critic.judge(made, style).mean()
+        doubt = hinge(critic(real, style), critic(made.detach(), style))
         weight = self.settings.critic.weight * balance(rebuilt, verdict, predicted)
         if "wished" in batch:  # nothing else holds it to what a picture is
             weight = weight * trust(doubt)
         return doubt - weight * verdict, {"doubt": doubt.item(), "verdict": verdict.item()}
 
-    def seen_by(
-        self, critic: LatentCritic, clean: Tensor, batch: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Return the critic's verdicts on a batch's own latents and on clean ones made for it."""
-        made, real, style = self._portraits_of(clean, batch)
-        return critic(real, style), critic(made, style)
-
-    def _portraits_of(
+    def portraits_of(
         self, clean: Tensor, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return made and real latents (N, C, h, h), veiled, of single portraits, and styles."""
@@ -380,18 +371,15 @@ class UNetTask:
 
 def teach_critic(task: UNetTask, critic: LatentCritic, rng: np.random.Generator) -> None:
     """Let a fresh critic learn what the generator makes, before its verdicts count."""
-    settings = task.settings.critic
-    steps = torch.optim.Adam(critic.parameters(), CRITIC_LR, betas=(0.5, 0.99))
-    bf16 = task.settings.loop.precision == "bf16"
-    for _ in range(settings.alone):
+
+    def doubt() -> Tensor:
         batch = task.batch(rng, GUESS_BATCH)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            with torch.no_grad():
-                clean = task.made_of(batch)
-            doubt = hinge(*task.seen_by(critic, clean, batch))
-        steps.zero_grad()
-        doubt.backward()
-        steps.step()
+        with torch.no_grad():
+            made, real, style = task.portraits_of(task.made_of(batch), batch)
+        return hinge(critic(real, style), critic(made, style))
+
+    settings = task.settings
+    learn_alone(critic, doubt, settings.critic.alone, settings.loop.precision == "bf16")
 
 
 def build_identity_loss(settings: Settings) -> IdentityLoss | None:
@@ -403,15 +391,16 @@ def build_identity_loss(settings: Settings) -> IdentityLoss | None:
     return IdentityLoss(settings.identity_loss.teacher, PatchCodec.from_pretrained(settings.codec))
 
 
-def build_wishes(settings: Settings, data: PreparedSet, pool: SamplePool) -> Wishes | None:
+def build_wishes(
+    settings: WishSettings, data: PreparedSet, pool: SamplePool, likeness: IdentityLoss | None
+) -> Wishes | None:
     """Return the wishes that the settings ask for. Raises BadOption, MissingWeights."""
-    if settings.wishes.reader is None:
+    if settings.reader is None:
         return None
-    teacher = settings.identity_loss.teacher
-    if teacher is None or settings.codec is None or not settings.face_map.features:
+    if likeness is None:
         hint = "set codec, [face_map] and identity_loss.teacher"
         raise BadOption("wishes need a face map, the codec and a recogniser", hint=hint)
-    return Wishes(settings.wishes, data, pool, settings.codec, teacher)
+    return Wishes(settings, data, pool, likeness)
 
 
 def set_first_guess(task: UNetTask, rng: np.random.Generator) -> None:

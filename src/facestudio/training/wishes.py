@@ -21,13 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facestudio.codec.patch import PatchCodec
 from facestudio.data.labels import style_of
 from facestudio.data.shards import PreparedSet
 from facestudio.encoders.text_towers import TextTowers
 from facestudio.errors import BadOption
 from facestudio.prior.prior import EmbeddingPrior
-from facestudio.training.identity_loss import PixelIdentityLoss
+from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.pairs import SamplePool
 from facestudio.training.reader import SHIFT_PX, UNKNOWN, PortraitReader
 
@@ -85,14 +84,12 @@ class Wishes:
         settings: WishSettings,
         data: PreparedSet,
         pool: SamplePool,
-        codec: Path,
-        teacher: Path,
+        likeness: IdentityLoss,
     ) -> None:
         assert settings.reader is not None
         self.settings, self.data = settings, data
         self.reader = _frozen(PortraitReader.from_pretrained(settings.reader))
-        self.codec = _frozen(PatchCodec.from_pretrained(codec))
-        self.likeness = PixelIdentityLoss(teacher)
+        self.codec, self.likeness = likeness.codec, likeness.of_pixels
         self.faces = pool.photos[pool.in_layout[pool.photos]]
         if not len(self.faces):
             raise BadOption("wishes need photos in a portrait's layout; the set has none")
