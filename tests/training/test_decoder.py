@@ -124,6 +124,22 @@ def test_the_critic_learns_to_tell():
     assert doubts[-1] < 0.5 * doubts[0]
 
 
+def test_the_critic_sees_that_faint_detail_is_missing():
+    torch.manual_seed(0)
+    critic = PatchCritic(CHANNELS, STYLE_DIM)
+    style = torch.zeros(8, STYLE_DIM)
+    steps = torch.optim.Adam(critic.parameters(), 1e-3)
+    for _ in range(50):
+        shared = torch.rand(8, 3, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
+        grained = shared + 0.06 * torch.randn_like(shared)
+        latents = torch.randn(8, CHANNELS, 4, 4)
+        doubt = hinge(critic(grained, latents, style)[0], critic(shared, latents, style)[0])
+        steps.zero_grad()
+        doubt.backward()
+        steps.step()
+    assert float(doubt.detach()) < 0.5
+
+
 def test_the_decoder_learns_to_draw(settings, loop):
     told = []
     alone = {"exact": 1.0, "edge_weight": 0.0, "map_weight": 0.0, "critic_weight": 0.0}

@@ -24,7 +24,7 @@ from facestudio.training.unet_settings import (
     IdentityLossSettings,
     UNetSettings,
 )
-from facestudio.training.wishes import FIRST, LAST, WishSettings, weigh_attributes
+from facestudio.training.wishes import WishSettings, weigh_attributes
 from tests.training.conftest import CHANNELS, STYLE_DIM, make_sample
 
 STYLES = {"photo": ("photo",), "ink": ("ink", "line")}
@@ -153,7 +153,7 @@ def test_wishes_show_pictures_or_speak(settings, rng):
     assert bool((batch["wished"][~spoken] == -1).all())
     assert 30 < int(hat.sum()) < int(spoken.sum())
     assert batch["wished_style"].unique().tolist() == [0, 1]
-    assert 70 < int(batch["late"].sum()) < 130
+    assert 70 < int(batch["turn"].sum()) < 130
     everybody = {tuple(face) for face in batch["identity"][:, 0].tolist()}
     assert len(everybody) == 8  # photos alone
 
@@ -175,17 +175,21 @@ def test_what_was_asked_for_counts_and_the_rest_stays_as_in_the_photo():
     assert kept.tolist() == [[0, 0, 1], [1, 1, 0], [1, 1, 1]]
 
 
-def test_the_second_step_starts_from_what_the_first_made(settings, rng):
+def test_a_step_starts_from_what_the_one_before_made(settings, rng):
+    settings = replace(settings, wishes=replace(settings.wishes, steps=3))
     task = unet.UNetTask(settings)
-    batch = task.batch(rng, 8)
+    assert task.wishes.times.tolist() == [999, 666, 332]
+    batch = task.batch(rng, 12)
     noisy, t = task.begin_wish(batch)
-    late = batch["late"]
-    assert torch.equal(t, torch.where(late, LAST, FIRST))
-    assert torch.equal(noisy[~late], batch["noise"][~late])
-    first, _ = task.begin_wish({**batch, "late": torch.zeros_like(late)})
-    _, clean = task._draw(task.model, first, torch.full_like(t, FIRST), batch)
-    wanted = task.scheduler.add_noise(clean, batch["more_noise"], t)
-    torch.testing.assert_close(noisy[late], wanted[late])
+    turn = batch["turn"]
+    assert turn.unique().tolist() == [0, 1, 2]
+    assert torch.equal(t, task.wishes.times[turn])
+    assert torch.equal(noisy[turn == 0], batch["noise"][turn == 0])
+    for k in (1, 2):
+        before, at = task.begin_wish({**batch, "turn": torch.full_like(turn, k - 1)})
+        _, clean = task._draw(task.model, before, at, batch)
+        wanted = task.scheduler.add_noise(clean, batch["more_noise"][:, k - 1], t)
+        torch.testing.assert_close(noisy[turn == k], wanted[turn == k])
 
 
 def test_judges_pull_the_generator_and_its_critic_learns(settings, rng):
@@ -242,7 +246,7 @@ def test_wishes_need_a_recogniser(settings):
         unet.UNetTask(replace(settings, identity_loss=IdentityLossSettings()))
 
 
-def test_a_decoder_learns_from_wishes_and_its_critic_does_not(
+def test_a_decoder_and_its_critic_learn_from_wishes(
     settings, labelled, loop, recogniser_file, rng, tmp_path
 ):
     generator = unet.train(settings)
@@ -253,12 +257,12 @@ def test_a_decoder_learns_from_wishes_and_its_critic_does_not(
     )  # fmt: skip
     task = decoder.DecoderTask(chosen)
     batch = task.batch(rng, 4)
-    assert bool(batch["late"].all())
+    assert bool((batch["turn"] == settings.wishes.steps - 1).all())
     loss, figures = task.loss(task.model, batch)
     loss.backward()
-    assert "wish_styled" in figures
+    assert {"wish_styled", "wish_doubt"} <= figures.keys()
     assert any(w.grad is not None and w.grad.abs().sum() > 0 for w in task.model.codec.parameters())
-    assert all(weight.grad is None for weight in task.model.critic.parameters())
+    assert any(weight.grad.abs().sum() > 0 for weight in task.model.critic.parameters())
     before = load_file(settings.codec / "diffusion_pytorch_model.safetensors")
     decoder.train(chosen)
     after = load_file(chosen.loop.out / "export/codec/diffusion_pytorch_model.safetensors")

@@ -27,6 +27,7 @@ from facestudio.training.checkpoints import complete_checkpoints
 from facestudio.training.critic import (
     PatchCritic,
     balance,
+    bends_of,
     hinge,
     learn_alone,
     map_distance,
@@ -41,7 +42,6 @@ from facestudio.training.wishes import WishSettings
 GATE_PICTURES = 4000  # that say which styles have colours
 COLOURLESS = 0.75  # levels of 255 from grey on average, at most
 FAINT = 0.02  # detail that nobody sees, on pixels in -1...1
-LAPLACIAN = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,11 @@ class Settings:
     tone_weight: float = 0.0  # of how light and dark are shared out, wherever they lie
     fine_width: int = 24  # channels of the decoder's layers at the picture's size
     map_weight: float = 0.5  # of the critic's inner maps
-    critic_weight: float = 0.5  # how hard it pulls, over the absolute errors' and the edges' pull
+    critic_weight: float = 0.5  # how hard it pulls, over all else but its maps
     critic_width: int = 48
     critic_pace: float = 1.0  # its learning rate over the decoder's
     critic_alone: int = 0  # batches that it learns on before the decoder's first step
+    critic_noise: float = 0.1  # standard deviation at most of what is added to what it sees
     whole_style: float = 0.5
     same_photo: float = 0.5
     identity: DecoderIdentitySettings = field(default_factory=DecoderIdentitySettings)
@@ -126,8 +127,8 @@ class DecoderTask:
             with torch.no_grad():
                 latents = self._soften(batch)
                 made = self.model(latents, style).float()
-            real, _ = critic(batch["pixels"], latents, style)
-            return hinge(real, critic(made, latents, style)[0])
+            real, _ = critic(batch["pixels"] + batch["veil"], latents, style)
+            return hinge(real, critic(made + batch["veil"], latents, style)[0])
 
         learn_alone(critic, doubt, self.settings.critic_alone, loop.precision == "bf16")
 
@@ -147,8 +148,9 @@ class DecoderTask:
         told = self.generator.batch(rng, size)
         if "wished" in told:
             shown = [self.generator.data.picture(int(i)) for i in told["index"]]
-            last = torch.ones(size, dtype=torch.bool)  # a decoder comes after the last step
-            return told | {"late": last, "pixels": to_pixels(shown)}
+            last = torch.full((size,), self.settings.wishes.steps - 1)  # a decoder comes after it
+            pixels = to_pixels(shown)
+            return told | {"turn": last, "pixels": pixels, "veil": self._veil(pixels, rng)}
         return self._with_pixels(told, rng)
 
     def _with_pixels(self, told: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -157,9 +159,17 @@ class DecoderTask:
         pixels = to_pixels([self.generator.data.picture(int(i)) for i in told["index"]])
         pixels[told["mirrored"]] = pixels[told["mirrored"]].flip(-1)
         told["pixels"] = pixels
+        told["veil"] = self._veil(pixels, rng)
         told["t"] = torch.from_numpy(rng.integers(*self.settings.times, size))
         told["exact"] = torch.from_numpy(rng.random(size) < self.settings.exact)
         return told
+
+    def _veil(self, pixels: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return noise like pixels (B, 3, H, W), of each picture's own strength, for the critic's
+        eyes: what nobody sees must not tell it which picture is real.
+        """
+        strength = rng.random((len(pixels), 1, 1, 1), np.float32) * self.settings.critic_noise
+        return torch.from_numpy(strength * rng.standard_normal(tuple(pixels.shape), np.float32))
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor]
@@ -181,33 +191,37 @@ class DecoderTask:
             unlike = self.likeness(made[rows], pixels[rows]).mean()
             loss = loss + settings.identity.weight * unlike
             figures["unlike"] = float(unlike.detach())
-        critic = _plain(model).critic
-        real, real_maps = critic(pixels, latents, style)
-        judged, _ = critic(made.detach(), latents, style)
-        verdict, maps = critic.judge(made, latents, style)
+        critic, veil = _plain(model).critic, batch["veil"]
+        real, real_maps = critic(pixels + veil, latents, style)
+        judged, _ = critic(made.detach() + veil, latents, style)
+        verdict, maps = critic.judge(made + veil, latents, style)
         doubt, verdict = hinge(real, judged), verdict.mean()
+        weight = settings.critic_weight * balance(loss, verdict, made)
         loss = loss + settings.map_weight * map_distance(real_maps, maps)
-        weight = settings.critic_weight * balance(rebuilt, verdict, made)
         loss = loss + doubt - weight * verdict
         return loss, {**figures, "doubt": float(doubt.detach())}
 
     def _wish_loss(
         self, model: nn.Module, batch: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return what the judges say of pictures for wishes, and the critic, who learns nothing."""
+        """Return what the judges say of pictures for wishes, and the critic's loss on its weights.
+
+        It compares them with real pictures in the style, which are of others: so it is told no
+        latents, by which it would tell them apart.
+        """
         wishes, style = self.generator.wishes, batch["style"][:, 0]
         assert wishes is not None
         with torch.no_grad():
             latents = self.generator.draw_wish(batch)
         made = model(latents, style).float()
         loss, figures = wishes.judge(made, batch)
-        critic, shown = _plain(model).critic, batch["shown"][:, 0]
-        verdict = critic.judge(made, latents, shown)[0].mean()
-        with torch.no_grad():
-            real, _ = critic(batch["pixels"], batch["latents"], shown)
-            trusted = trust(hinge(real, verdict))
-        weight = self.settings.critic_weight * balance(loss, verdict, made) * trusted
-        return loss - weight * verdict, figures | {"wish_trust": float(trusted)}
+        critic, told = _plain(model).critic, (torch.zeros_like(latents), batch["shown"][:, 0])
+        veil = batch["veil"]
+        verdict = critic.judge(made + veil, *told)[0].mean()
+        real, _ = critic(batch["pixels"] + veil, *told)
+        doubt = hinge(real, critic(made.detach() + veil, *told)[0])
+        weight = self.settings.critic_weight * balance(loss, verdict, made) * trust(doubt)
+        return loss + doubt - weight * verdict, figures | {"wish_doubt": float(doubt.detach())}
 
     @torch.no_grad()
     def _soften(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -268,7 +282,7 @@ def amount_of_detail(pixels: Tensor, patch: int = 8) -> Tensor:
 
     Compared as ratios, so that a photo's grain counts as much as the lines of an ink drawing.
     """
-    bends = F.conv2d(pixels.mean(1, keepdim=True), LAPLACIAN.to(pixels))
+    bends = bends_of(pixels.mean(1, keepdim=True))
     return F.avg_pool2d(bends.abs(), patch, patch // 2) + FAINT
 
 
@@ -287,7 +301,7 @@ def _sharpness(made: Tensor, real: Tensor) -> float:
     """Return how far the Laplacian varies in made pictures, over real ones: 1 is as sharp."""
     with torch.no_grad():
         spreads = [
-            F.conv2d(each.float().mean(1, keepdim=True), LAPLACIAN.to(real)).flatten(1).var(1)
+            bends_of(each.float().mean(1, keepdim=True)).flatten(1).var(1)
             for each in (made, real)
         ]
     return float((spreads[0] / spreads[1].clamp_min(1e-6)).median())

@@ -46,7 +46,7 @@ from facestudio.training.noising import draw_noise_of
 from facestudio.training.pairs import SamplePool, compose
 from facestudio.training.trainable import choose_trainable
 from facestudio.training.unet_settings import Settings
-from facestudio.training.wishes import FIRST, LAST, Wishes, WishSettings
+from facestudio.training.wishes import Wishes, WishSettings
 
 __all__ = ["Settings", "UNetTask", "train"]
 
@@ -166,17 +166,21 @@ class UNetTask:
         return loss + doubt, figures | {f"wish_{name}": value for name, value in seen.items()}
 
     def begin_wish(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the noisy latents that a wish's last prediction starts from, and their times."""
-        late, noise = batch["late"], batch["noise"]
-        t = torch.where(late, LAST, FIRST)
-        if not late.any():
-            return noise, t
-        given = {name: each[late] for name, each in batch.items()}
-        with torch.no_grad():
-            _, clean = self._draw(self.model, noise[late], torch.full_like(t[late], FIRST), given)
-        noisy = noise.clone()
-        noisy[late] = self.scheduler.add_noise(clean, given["more_noise"], t[late])
-        return noisy, t
+        """Return the noisy latents that a wish's step starts from, and their times.
+
+        What came before is drawn without a gradient; each step adds noise anew.
+        """
+        assert self.wishes is not None
+        times, turn, noisy = self.wishes.times, batch["turn"], batch["noise"]
+        for k in range(int(turn.max())):
+            going = turn > k
+            given = {name: each[going] for name, each in batch.items()}
+            now, then = (time.expand(int(going.sum())) for time in times[k : k + 2])
+            with torch.no_grad():
+                _, clean = self._draw(self.model, noisy[going], now, given)
+            noisy = noisy.clone()
+            noisy[going] = self.scheduler.add_noise(clean, given["more_noise"][:, k], then)
+        return noisy, times.to(turn.device)[turn]
 
     def made_of(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the clean latents (B, C, h, w) that the model's predictions for a batch mean."""

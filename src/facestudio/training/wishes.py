@@ -2,7 +2,7 @@
 
 A user gives a photo and the style of another picture, or words. Rebuilding pictures never asks for
 that: there, style and face come from one person. Here a generator draws such a wish as it will for
-the user, in two steps from noise, and others say what came of it: a reader, whether the look and
+the user, in a few steps from noise, and others say what came of it: a reader, whether the look and
 what was asked for are to be seen; a recogniser, whether it is the person; and the generator's
 critic, whether it is a picture. Gradients go through the last prediction alone.
 
@@ -30,7 +30,7 @@ from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.pairs import SamplePool
 from facestudio.training.reader import SHIFT_PX, UNKNOWN, PortraitReader
 
-FIRST, LAST = 999, 499  # the noise that two steps take away
+TIMES = 1000  # of noise
 PERSON = "person"
 HAIR = ("blond_hair", "black_hair", "grey_hair", "bald", "hat")  # one says nothing of the others
 PRIOR_BATCH = 512
@@ -58,6 +58,7 @@ class WishSettings:
     share: float = 0.5  # of batches
     by_words: float = 0.5  # of wishes; the others show a picture
     asked: float = 0.6  # of wishes in words that ask for an attribute too
+    steps: int = 2  # that pictures will be drawn in
     draws: int = 4096  # wishes in words that the prior imagines, once
     prior_steps: int = 8
     prior_guidance: float = 3.0
@@ -111,8 +112,8 @@ class Wishes:
 
         style (B, 1, S), identity (B, 1, D), faces and latents (B, C, h, w). The latents are of
         real pictures in the style, `index` (B,) their places in the set, `shown` (B, 1, S) their
-        own styles. wished_style (B,) are numbers, wished (B, K) attributes as 1, 0 or -1; late (B,)
-        says whether it is the second step's turn.
+        own styles. wished_style (B,) are numbers, wished (B, K) attributes as 1, 0 or -1; turn (B,)
+        is the step that learns from it, from 0 on.
         """
         arrays = self.data.arrays
         faces = rng.choice(self.faces, size)
@@ -136,11 +137,21 @@ class Wishes:
             "index": np.array(pictures),
             "wished_style": style,
             "wished": wished,
-            "late": rng.random(size) < 0.5,
+            "turn": rng.integers(self.settings.steps, size=size),
         }
-        for name in ("noise", "more_noise", "blur"):
-            told[name] = rng.standard_normal(told["latents"].shape, np.float32)
+        shape = told["latents"].shape
+        for name in ("noise", "blur"):
+            told[name] = rng.standard_normal(shape, np.float32)
+        told["more_noise"] = rng.standard_normal(
+            (size, self.settings.steps - 1, *shape[1:]), np.float32
+        )
         return {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in told.items()}
+
+    @property
+    def times(self) -> Tensor:
+        """The noise that each step starts from, as a sampler spaces them from the last: (steps,)."""
+        steps = self.settings.steps
+        return (TIMES * torch.arange(steps, 0, -1) / steps).round().long() - 1
 
     def decode(self, clean: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Return unclamped pixels (B, 3, H, W) of clean latents, in the style asked for."""
