@@ -16,6 +16,7 @@ import torch
 from PIL.Image import Image
 from torch import Generator, Tensor
 
+from facestudio._garbage import leaving_garbage
 from facestudio.errors import BadOption
 from facestudio.faces.align import align_face
 from facestudio.faces.detect import Detector, Face, find_face
@@ -68,6 +69,7 @@ class FaceStudioPipeline(Parts):
     lean: bool = False
 
     @classmethod
+    @leaving_garbage()
     def from_pretrained(
         cls,
         name: str | Path,
