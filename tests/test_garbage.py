@@ -47,6 +47,13 @@ def test_names_are_imported_and_models_read_without_it(monkeypatch):
     assert gc.isenabled()
 
 
+def test_a_model_is_fetched_with_it(monkeypatch):
+    seen, finding = [], pipeline.find_model
+    monkeypatch.setattr(pipeline, "find_model", noting(finding, seen))
+    FaceStudioPipeline.from_pretrained("mini")
+    assert seen == [True]
+
+
 def noting(call, seen):
     """`call`, which notes whether the collector is on."""
 

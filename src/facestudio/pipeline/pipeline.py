@@ -33,6 +33,7 @@ from facestudio.pipeline.denoise import (
     start_run,
 )
 from facestudio.pipeline.embed_cache import RememberedFaces, hash_picture
+from facestudio.pipeline.folder import find_model
 from facestudio.pipeline.heap import give_back
 from facestudio.pipeline.layout import settle
 from facestudio.pipeline.likeness import measure_likeness
@@ -69,7 +70,6 @@ class FaceStudioPipeline(Parts):
     lean: bool = False
 
     @classmethod
-    @leaving_garbage()
     def from_pretrained(
         cls,
         name: str | Path,
@@ -91,7 +91,9 @@ class FaceStudioPipeline(Parts):
         place = choose_device() if device is None else torch.device(device)
         dtype = read_dtype(torch_dtype, place)
         packed = place.type == "cpu"
-        pipe = cls(**load_parts(name, dtype, detector, keep_encoders, packed))
+        folder = find_model(name)
+        with leaving_garbage():
+            pipe = cls(**load_parts(folder, dtype, detector, keep_encoders, packed))
         pipe.lean = not keep_encoders
         if pipe.lean:
             give_back()
