@@ -39,6 +39,7 @@ STAGES = ("files", "cold-ours", "cold-theirs", "ours", "theirs")
 SIDE = 2048  # of the matrices that measure the peak
 GAIN = 1.1  # by which bf16 must beat fp32 to be chosen
 CALL = ("shape", "px", "steps", "rounds", "people", "speeds", "clock")
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 LIKE_EXACT = 30.0  # decibels to the exact picture that a bounded one has at least
 
 
@@ -128,8 +129,14 @@ def run_stage(stage: str, words: argparse.Namespace) -> None:
     options |= {"dtype": dtype, "side": stage, "peak": peaks[dtype]}
     options |= {"dtype_reason": why, "started": time.time()}
     command = [sys.executable, "-m", "benchmarks.peers_side", str(words.scratch)]
+    subprocess.run([*command, json.dumps(options)], check=True, env=choose_environment(stage))
+
+
+def choose_environment(stage: str) -> dict[str, str]:
+    """A stage's environment. Python may keep what it compiles, as pip does of what it installs."""
     switches = {LAZY_IMPORTS: "1"} if stage == "cold-ours" else {}
-    subprocess.run([*command, json.dumps(options)], check=True, env=os.environ | switches)
+    kept = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
+    return kept | switches
 
 
 def summarise(

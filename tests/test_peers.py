@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.peers import choose_dtype, psnr, summarise
+from benchmarks.peers import choose_dtype, choose_environment, psnr, summarise
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,14 @@ def test_the_dtype_is_the_faster_one_of_this_machine(bf16, asked, chosen):
     assert dtype == chosen
     assert "float32 100 GFLOP/s" in why
     assert ("no fast bf16" in why) == (asked == "auto" and chosen == "float32")
+
+
+def test_both_sides_run_compiled_and_ours_starts_with_lazy_imports(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("FACESTUDIO_LAZY_IMPORTS", raising=False)
+    ours, theirs = map(choose_environment, ("cold-ours", "cold-theirs"))
+    assert "PYTHONDONTWRITEBYTECODE" not in ours
+    assert ours == theirs | {"FACESTUDIO_LAZY_IMPORTS": "1"}
 
 
 def test_ratios_say_how_much_better_ours_is():

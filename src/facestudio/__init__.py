@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from facestudio._garbage import leaving_garbage
+
 if TYPE_CHECKING:
     from facestudio.client import Client
     from facestudio.errors import (
@@ -61,7 +63,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'facestudio' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with leaving_garbage():
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -39,6 +39,13 @@ def crops(rng):
     return rng.integers(0, 255, (3, 112, 112, 3), np.uint8)
 
 
+def test_dlibs_network_is_read_when_a_face_is_embedded(crops):
+    encoder = DlibEncoder()
+    assert "_model" not in vars(encoder)
+    encoder.embed(crops)
+    assert "_model" in vars(encoder)
+
+
 @pytest.fixture
 def network():
     torch = pytest.importorskip("torch")

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,9 @@ OPTIONS = {
 }  # fmt: skip
 HEAVY = (
     "torch._dynamo", "torch._inductor", "peft", "transformers", "sympy", "scipy.stats",
-    "scipy.integrate", "diffusers.hooks.group_offloading", "diffusers.loaders.single_file_utils",
-    "diffusers.models.transformers", "diffusers.models.transformers.transformer_flux",
+    "scipy.integrate", "requests", "diffusers.hooks.group_offloading",
+    "diffusers.loaders.single_file_utils", "diffusers.models.transformers",
+    "diffusers.models.transformers.transformer_flux",
 )  # fmt: skip
 FIRST_STEP = f"""
 import sys
@@ -113,6 +114,21 @@ print(json.dumps([
 ]))"""
     found = json.loads(run_python(code, str(folder)))
     assert found == ["FluxTransformer2DModel", "UNet2DModel", "HookRegistry", True, 0.5]
+
+
+def test_installed_packages_are_listed_when_one_is_looked_up():
+    code = """
+from importlib import metadata
+reads, read = [], metadata.packages_distributions
+def list_all(): reads.append(1); return read()
+metadata.packages_distributions = list_all
+import facestudio.pipeline
+from diffusers.utils import import_utils
+before, found = len(reads), import_utils._is_distribution_installed("PIL")
+same = metadata.packages_distributions is list_all
+print(before, len(reads), *found, same, import_utils._package_map == read())
+"""
+    assert run_python(code) == f"0 1 True {metadata.version('pillow')} True True"
 
 
 def test_a_second_call_adds_no_second_finder(monkeypatch):

@@ -35,6 +35,13 @@ def test_it_is_attention_up_to_rounding(drawn, count, scale):
     assert distance(made, given) < 2**-7  # two roundings of bf16
 
 
+@pytest.mark.parametrize("count", [300, 1024])
+def test_the_largest_scores_head_by_head_are_those_of_all_heads(drawn, count):
+    query, key, _ = drawn(count)
+    scores = query @ key[:, :, :: long_attention.SAMPLED].transpose(2, 3)
+    assert torch.equal(long_attention._largest_sampled(query, key), scores.amax(-1, keepdim=True))
+
+
 def test_where_an_exponential_overflows_the_usual_way_is_taken(drawn, monkeypatch):
     monkeypatch.setattr(long_attention, "_has_tiles", lambda: False)
     query, key, value = drawn()

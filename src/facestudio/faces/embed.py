@@ -12,6 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -90,12 +91,16 @@ class DlibEncoder:
     CHIP_BOX = (6.285, 20.09, 106.87, 120.68)
 
     def __init__(self, calibration: Calibration | None = None) -> None:
-        import dlib
-
-        model = packaged_model("dlib_face_recognition_resnet_model_v1.dat")
-        self._model = dlib.face_recognition_model_v1(str(model))
+        self._path = packaged_model("dlib_face_recognition_resnet_model_v1.dat")
         self._lock = threading.Lock()  # dlib's network keeps its activations
         self.calibration: Calibration | None = calibration or _packaged_calibration()
+
+    @cached_property
+    def _model(self) -> Any:
+        """dlib's network, read for the first face: who brings an Identity needs none."""
+        import dlib
+
+        return dlib.face_recognition_model_v1(str(self._path))
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         """float32 (N, 128), root mean square 1."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -39,8 +39,8 @@ ROOMS = (
 )
 
 # A package that runs when a name is asked of it, or one of its modules: diffusers' schedulers all
-# import these, and few use them.
-WHOLE = ("scipy.integrate", "scipy.stats")
+# import scipy's, and few use them; requests fetches pictures that are given by an address.
+WHOLE = ("requests", "scipy.integrate", "scipy.stats")
 
 # A module, and the packages of which it imports names that it needs much later, if at all.
 COMPILER = "torch._dynamo"
@@ -56,6 +56,10 @@ LATER = {
 # do nothing for a weight of 1.
 SCALING = "diffusers.utils.peft_utils"
 SCALES = ("scale_lora_layers", "unscale_lora_layers")
+
+# A module that lists all packages installed, reading a file or two of each, to look up a few that
+# are seldom there.
+LISTING = "diffusers.utils.import_utils"
 
 
 def make_imports_lazy() -> None:
@@ -90,7 +94,8 @@ class LazyFinder(MetaPathFinder):
             return _let_wait
         if name in LATER:
             return self._run_with_stand_ins
-        return {COMPILER: self._run_compiler, SCALING: _run_scaling}.get(name)
+        runs = {COMPILER: self._run_compiler, SCALING: _run_scaling, LISTING: _run_listing}
+        return runs.get(name)
 
     def _run_with_stand_ins(self, module: ModuleType, loader: Loader) -> None:
         """Run a module, whose own imports of some packages give it stand-ins."""
@@ -197,6 +202,37 @@ def _unless_one(scale: Callable[..., None]) -> Callable[..., None]:
             scale(model, weight)
 
     return scale_unless_one
+
+
+def _run_listing(module: ModuleType, loader: Loader) -> None:
+    from importlib import metadata
+
+    read = metadata.packages_distributions
+    metadata.packages_distributions = lambda: WaitingMap(read)
+    try:
+        loader.exec_module(module)
+    finally:
+        metadata.packages_distributions = read
+
+
+class WaitingMap(Mapping[str, list[str]]):
+    """What `read` gives, read when something is asked of it."""
+
+    def __init__(self, read: Callable[[], Mapping[str, list[str]]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _found(self) -> Mapping[str, list[str]]:
+        return self._read()
+
+    def __getitem__(self, name: str) -> list[str]:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 class _StandIns:

@@ -51,7 +51,7 @@ def _widen(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, T
 
     Zeros fill what hardware takes in pairs or in registers.
     """
-    largest = (query @ key[:, :, ::SAMPLED].transpose(2, 3)).amax(-1, keepdim=True)
+    largest = _largest_sampled(query, key)
     one, none = torch.ones_like(largest), torch.zeros_like(largest)
     free = -(query.shape[3] + 1) % LANES
     return (
@@ -59,6 +59,22 @@ def _widen(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, T
         torch.cat([key, one, none], -1).transpose(2, 3),
         torch.cat([value, one, none.expand(-1, -1, -1, free)], -1),
     )
+
+
+def _largest_sampled(query: Tensor, key: Tensor) -> Tensor:
+    """Each query's largest score (B, heads, N, 1) over the sampled keys, a head at a time.
+
+    The scores of all heads at once take memory that the C library would find anew at every call.
+    """
+    batch, heads, count, _ = query.shape
+    sampled = key[:, :, ::SAMPLED].transpose(2, 3)
+    largest = query.new_empty(batch, heads, count, 1)
+    scores = query.new_empty(count, sampled.shape[3])
+    for b in range(batch):
+        for h in range(heads):
+            torch.mm(query[b, h], sampled[b, h], out=scores)
+            torch.amax(scores, -1, keepdim=True, out=largest[b, h])
+    return largest
 
 
 def _chunks(batch: int, heads: int, count: int) -> Iterator[tuple[int, int, slice]]:

@@ -16,6 +16,7 @@ import torch
 from PIL.Image import Image
 from torch import Generator, Tensor
 
+from facestudio._garbage import leaving_garbage
 from facestudio.errors import BadOption
 from facestudio.faces.align import align_face
 from facestudio.faces.detect import Detector, Face, find_face
@@ -32,6 +33,7 @@ from facestudio.pipeline.denoise import (
     start_run,
 )
 from facestudio.pipeline.embed_cache import RememberedFaces, hash_picture
+from facestudio.pipeline.folder import find_model
 from facestudio.pipeline.heap import give_back
 from facestudio.pipeline.layout import settle
 from facestudio.pipeline.likeness import measure_likeness
@@ -89,7 +91,9 @@ class FaceStudioPipeline(Parts):
         place = choose_device() if device is None else torch.device(device)
         dtype = read_dtype(torch_dtype, place)
         packed = place.type == "cpu"
-        pipe = cls(**load_parts(name, dtype, detector, keep_encoders, packed))
+        folder = find_model(name)
+        with leaving_garbage():
+            pipe = cls(**load_parts(folder, dtype, detector, keep_encoders, packed))
         pipe.lean = not keep_encoders
         if pipe.lean:
             give_back()
