@@ -124,6 +124,16 @@ def test_the_critic_learns_to_tell():
     assert doubts[-1] < 0.5 * doubts[0]
 
 
+def test_what_a_critic_sees_is_veiled(settings, rng):
+    for noise, most in ((0.0, 0.0), (0.1, 0.12)):
+        task = decoder.DecoderTask(replace(settings, critic_noise=noise))
+        veil = task.batch(rng, 40)["veil"]
+        assert veil.shape == (40, 3, 32, 32)
+        strength = veil.flatten(1).std(1)
+        assert float(strength.max()) <= most
+        assert noise == 0 or float(strength.std()) > 0.02
+
+
 def test_the_critic_sees_that_faint_detail_is_missing():
     torch.manual_seed(0)
     critic = PatchCritic(CHANNELS, STYLE_DIM)

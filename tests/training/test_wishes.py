@@ -24,7 +24,7 @@ from facestudio.training.unet_settings import (
     IdentityLossSettings,
     UNetSettings,
 )
-from facestudio.training.wishes import WishSettings, weigh_attributes
+from facestudio.training.wishes import WishSettings, glance, weigh_attributes
 from tests.training.conftest import CHANNELS, STYLE_DIM, make_sample
 
 STYLES = {"photo": ("photo",), "ink": ("ink", "line")}
@@ -252,7 +252,7 @@ def test_a_decoder_and_its_critic_learn_from_wishes(
     generator = unet.train(settings)
     chosen = decoder.Settings(
         (labelled,), settings.codec, generator, replace(loop, out=tmp_path / "decoder"),
-        critic_width=8, tone_weight=0.5,
+        critic_width=8, tone_weight=0.5, wish_detail_weight=0.1,
         identity=decoder.DecoderIdentitySettings(recogniser_file), wishes=settings.wishes,
     )  # fmt: skip
     task = decoder.DecoderTask(chosen)
@@ -260,7 +260,7 @@ def test_a_decoder_and_its_critic_learn_from_wishes(
     assert bool((batch["turn"] == settings.wishes.steps - 1).all())
     loss, figures = task.loss(task.model, batch)
     loss.backward()
-    assert {"wish_styled", "wish_doubt"} <= figures.keys()
+    assert {"wish_styled", "wish_detail", "wish_doubt"} <= figures.keys()
     assert any(w.grad is not None and w.grad.abs().sum() > 0 for w in task.model.codec.parameters())
     assert any(weight.grad.abs().sum() > 0 for weight in task.model.critic.parameters())
     before = load_file(settings.codec / "diffusion_pytorch_model.safetensors")
@@ -268,6 +268,13 @@ def test_a_decoder_and_its_critic_learn_from_wishes(
     after = load_file(chosen.loop.out / "export/codec/diffusion_pytorch_model.safetensors")
     assert torch.equal(before["basis"], after["basis"])
     assert not torch.equal(before["refine.stem.weight"], after["refine.stem.weight"])
+
+
+def test_a_reader_sees_pictures_grained():
+    grey = torch.zeros(2, 3, 16, 16)
+    torch.manual_seed(0)
+    assert torch.equal(glance(grey, 0.0), grey)
+    assert float(glance(grey, 0.1).std()) == pytest.approx(0.1, rel=0.1)
 
 
 def test_tones_count_wherever_they_lie():

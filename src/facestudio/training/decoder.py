@@ -64,6 +64,7 @@ class Settings:
     exact: float = 0.25  # share of pictures whose latents are the encoder's own
     edge_weight: float = 1.0
     detail_weight: float = 0.05  # of the amount of fine detail, as a ratio, wherever it lies
+    wish_detail_weight: float = 0.0  # of how detail is shared out in real pictures of a style
     tone_weight: float = 0.0  # of how light and dark are shared out, wherever they lie
     fine_width: int = 24  # channels of the decoder's layers at the picture's size
     map_weight: float = 0.5  # of the critic's inner maps
@@ -207,7 +208,7 @@ class DecoderTask:
         """Return what the judges say of pictures for wishes, and the critic's loss on its weights.
 
         It compares them with real pictures in the style, which are of others: so it is told no
-        latents, by which it would tell them apart.
+        latents, by which it would tell them apart. Detail is to be shared out as in those.
         """
         wishes, style = self.generator.wishes, batch["style"][:, 0]
         assert wishes is not None
@@ -215,13 +216,19 @@ class DecoderTask:
             latents = self.generator.draw_wish(batch)
         made = model(latents, style).float()
         loss, figures = wishes.judge(made, batch)
+        shares = [tones_of(amount_of_detail(each).log()) for each in (made, batch["pixels"])]
+        detail = (shares[0] - shares[1]).abs().mean()
+        loss = loss + self.settings.wish_detail_weight * detail
         critic, told = _plain(model).critic, (torch.zeros_like(latents), batch["shown"][:, 0])
         veil = batch["veil"]
         verdict = critic.judge(made + veil, *told)[0].mean()
         real, _ = critic(batch["pixels"] + veil, *told)
         doubt = hinge(real, critic(made.detach() + veil, *told)[0])
         weight = self.settings.critic_weight * balance(loss, verdict, made) * trust(doubt)
-        return loss + doubt - weight * verdict, figures | {"wish_doubt": float(doubt.detach())}
+        return loss + doubt - weight * verdict, figures | {
+            "wish_detail": float(detail.detach()),
+            "wish_doubt": float(doubt.detach()),
+        }
 
     @torch.no_grad()
     def _soften(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -287,7 +294,7 @@ def amount_of_detail(pixels: Tensor, patch: int = 8) -> Tensor:
 
 
 def tones_of(pixels: Tensor) -> Tensor:
-    """The values of each channel from dark to light: (B, 3, H * W)."""
+    """The values of each channel from dark to light: (B, C, H * W)."""
     return pixels.flatten(2).sort(dim=-1).values
 
 
@@ -301,8 +308,7 @@ def _sharpness(made: Tensor, real: Tensor) -> float:
     """Return how far the Laplacian varies in made pictures, over real ones: 1 is as sharp."""
     with torch.no_grad():
         spreads = [
-            bends_of(each.float().mean(1, keepdim=True)).flatten(1).var(1)
-            for each in (made, real)
+            bends_of(each.float().mean(1, keepdim=True)).flatten(1).var(1) for each in (made, real)
         ]
     return float((spreads[0] / spreads[1].clamp_min(1e-6)).median())
 

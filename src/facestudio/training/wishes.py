@@ -34,7 +34,6 @@ TIMES = 1000  # of noise
 PERSON = "person"
 HAIR = ("blond_hair", "black_hair", "grey_hair", "bald", "hat")  # one says nothing of the others
 PRIOR_BATCH = 512
-GRAIN = 0.1
 Part = TypeVar("Part", bound=nn.Module)
 
 
@@ -59,6 +58,7 @@ class WishSettings:
     by_words: float = 0.5  # of wishes; the others show a picture
     asked: float = 0.6  # of wishes in words that ask for an attribute too
     steps: int = 2  # that pictures will be drawn in
+    grain: float = 0.1  # standard deviation of noise over what the reader sees
     draws: int = 4096  # wishes in words that the prior imagines, once
     prior_steps: int = 8
     prior_guidance: float = 3.0
@@ -149,7 +149,7 @@ class Wishes:
 
     @property
     def times(self) -> Tensor:
-        """The noise that each step starts from, as a sampler spaces them from the last: (steps,)."""
+        """The noise that each step starts from, spaced as a sampler does: (steps,)."""
         steps = self.settings.steps
         return (TIMES * torch.arange(steps, 0, -1) / steps).round().long() - 1
 
@@ -164,7 +164,7 @@ class Wishes:
             photos = self.codec.decode_unclamped(batch["faces"])
             _, in_photo = self.reader(photos.clamp(-1, 1))
         unlike = self.likeness(made, photos).mean()
-        look, seen = (each.float() for each in self.reader(glance(made)))
+        look, seen = (each.float() for each in self.reader(glance(made, chosen.grain)))
         styled = F.cross_entropy(look, batch["wished_style"])
         asked, kept = weigh_attributes(batch["wished"], self.reader.attributes)
         wanted = torch.where(asked > 0, batch["wished"].clamp_min(0), in_photo.float().sigmoid())
@@ -183,14 +183,14 @@ class Wishes:
         return loss, {name: float(each.detach()) for name, each in figures.items()}
 
 
-def glance(pixels: Tensor) -> Tensor:
+def glance(pixels: Tensor, grain: float) -> Tensor:
     """Pixels (B, 3, H, W) as a reader sees them at a glance: grained and shifted by chance.
 
     What is there only if one looks at single pixels cannot please it.
     """
     down, right = torch.randint(-SHIFT_PX, SHIFT_PX + 1, (2,)).tolist()
     seen = pixels.clamp(-1, 1).roll((down, right), (2, 3))
-    return seen + GRAIN * torch.randn_like(seen)
+    return seen + grain * torch.randn_like(seen)
 
 
 def weigh_attributes(wished: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
