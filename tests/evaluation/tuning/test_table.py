@@ -176,6 +176,15 @@ def test_bars_compare_with_the_better_and_the_quicker_tuned_method():
     }
 
 
+def test_bars_stand_on_what_tuned_methods_were_given():
+    """Pictures of nobody have one reference, whatever was asked for."""
+    value, seconds = Estimate(0.5, 0.5, 0.5, 2), Seconds(1.0, 1.0)
+    methods = {"style": 3, "words": 3, "words-nobody": 1, "inversion": 3, "dreambooth": 3}
+    rows = tuple(Row(name, n, *[value] * 5, seconds) for name, n in methods.items())
+    bars = Table({}, "own@1", None, None, None, {}, rows, ()).bars
+    assert bars == {"likeness_lead": 0.0, "likeness_lead_style": 0.0, "setup_ratio": 1.0}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"references": ()}, r"references=\[\]"), ({"references": (2, 1)}, "references"),

@@ -22,6 +22,7 @@ TITLES = {
     "inversion": "Textual Inversion",
     "dreambooth": "DreamBooth",
 }
+TUNED = ("inversion", "dreambooth")
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,14 @@ class Table:
 
     @property
     def bars(self) -> dict[str, float]:
-        """The figures that a model is held to, with the fewest references.
+        """The figures that a model is held to, with the fewest references of those asked for.
 
         likeness_lead: by words, over the better tuned method; likeness_lead_style: by a style
         picture. setup_ratio: how many times longer the quicker tuned method gets ready.
         """
-        fewest = min(row.references for row in self.rows)
+        fewest = min(row.references for row in self.rows if row.method in TUNED)
         rows = {row.method: row for row in self.rows if row.references == fewest}
-        tuned = [rows["inversion"], rows["dreambooth"]]
+        tuned = [rows[method] for method in TUNED]
         best = max(row.reference.mean for row in tuned)
         return {
             "likeness_lead": rows["words"].reference.mean - best,
