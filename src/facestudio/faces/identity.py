@@ -1,7 +1,8 @@
 """Who someone is: one embedding out of photos, mixed with others, kept in a file.
 
 An embedding's first `compare_dim` numbers are the recogniser's vector (root mean square 1);
-the rest, if any, says how the face looks. A file holds embeddings only, never a photo.
+the rest, if any, says how the face looks, place by place. A file holds embeddings only, never a
+photo.
 """
 
 from __future__ import annotations
@@ -37,12 +38,21 @@ class Identity:
 
     @classmethod
     def from_photos(cls, vectors: np.ndarray, encoder: IdentityEncoder) -> Identity:
-        """The mean of the embeddings (n, dim) or (dim,) of one person's photos."""
+        """One person out of the embeddings (n, dim) or (dim,) of their photos.
+
+        The recogniser's vector is their mean. What an encoder says beyond it lies in places, where
+        faces that look elsewhere would blur each other: it is of the photo nearest to the mean.
+        """
         photos = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
         if not len(photos) or photos.shape[1] != encoder.dimension:
             wanted = f"(n, {encoder.dimension}) from {encoder_id(encoder)}"
             raise BadOption(f"embeddings have the shape {photos.shape}; wanted {wanted}")
-        embedding = _renormalised(photos.mean(axis=0), encoder.compare_dim)
+        compared = photos[:, : encoder.compare_dim]
+        mean = compared.mean(axis=0)
+        lengths = np.linalg.norm(compared, axis=1).clip(1e-12)
+        nearest = int((compared @ mean / lengths).argmax())
+        whole = np.concatenate([mean, photos[nearest, encoder.compare_dim :]])
+        embedding = _renormalised(whole, encoder.compare_dim)
         return cls(embedding, encoder_id(encoder), encoder.compare_dim, photos)
 
     @property
