@@ -25,12 +25,12 @@ from facestudio.data.labels import style_of
 from facestudio.data.shards import PreparedSet
 from facestudio.encoders.text_towers import TextTowers
 from facestudio.errors import BadOption
+from facestudio.guidance.mapped_unet import TIMES
 from facestudio.prior.prior import EmbeddingPrior
 from facestudio.training.identity_loss import IdentityLoss
 from facestudio.training.pairs import SamplePool
 from facestudio.training.reader import SHIFT_PX, UNKNOWN, PortraitReader
 
-TIMES = 1000  # of noise
 PERSON = "person"
 HAIR = ("blond_hair", "black_hair", "grey_hair", "bald", "hat")  # one says nothing of the others
 PRIOR_BATCH = 512

@@ -11,6 +11,7 @@ from typing import Any
 from facestudio.evaluation.measures import Estimate, RealPairs
 from facestudio.evaluation.report import PeopleCount
 from facestudio.evaluation.tables import markdown_table, share, show
+from facestudio.evaluation.tuning.settings import TUNED_METHODS
 from facestudio.images import write_bytes
 from facestudio.settings import to_dict
 
@@ -22,7 +23,6 @@ TITLES = {
     "inversion": "Textual Inversion",
     "dreambooth": "DreamBooth",
 }
-TUNED = ("inversion", "dreambooth")
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Table:
         likeness_lead: by words, over the better tuned method; likeness_lead_style: by a style
         picture. setup_ratio: how many times longer the quicker tuned method gets ready.
         """
-        fewest = min(row.references for row in self.rows if row.method in TUNED)
+        fewest = min(row.references for row in self.rows if row.method in TUNED_METHODS)
         rows = {row.method: row for row in self.rows if row.references == fewest}
-        tuned = [rows[method] for method in TUNED]
+        tuned = [rows[method] for method in TUNED_METHODS]
         best = max(row.reference.mean for row in tuned)
         return {
             "likeness_lead": rows["words"].reference.mean - best,

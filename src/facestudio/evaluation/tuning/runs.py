@@ -31,7 +31,12 @@ from facestudio.evaluation.tuning.material import (
     training_scheduler,
 )
 from facestudio.evaluation.tuning.methods import Fitted, invert, tune_network
-from facestudio.evaluation.tuning.settings import TableSettings, TunedSettings
+from facestudio.evaluation.tuning.settings import (
+    INVERSION,
+    TUNED_METHODS,
+    TableSettings,
+    TunedSettings,
+)
 from facestudio.faces.identity import Identity
 from facestudio.images import read_picture, write_bytes, write_picture
 from facestudio.pipeline.pipeline import FaceStudioPipeline
@@ -42,7 +47,6 @@ UNDECIDING = (  # settings that change no picture
     "out", "n_tuning", "n_people", "references", "recogniser", "recogniser_range", "detector",
     "min_face_px", "against", "near", "false_accepts", "inversion", "dreambooth",
 )  # fmt: skip
-INVERSION, DREAMBOOTH = "inversion", "dreambooth"
 
 
 @dataclass(frozen=True)
@@ -227,5 +231,5 @@ def _picture_path(folder: Path, stem: str, iterations: int) -> Path:
 def deciding(settings: TableSettings, pipe: FaceStudioPipeline) -> dict[str, Any]:
     """What makes the pictures in the out folder what they are."""
     same = {name: value for name, value in to_dict(settings).items() if name not in UNDECIDING}
-    batches = {f"{name}.batch": getattr(settings, name).batch for name in (INVERSION, DREAMBOOTH)}
+    batches = {f"{name}.batch": getattr(settings, name).batch for name in TUNED_METHODS}
     return {"weights": weights_mark(pipe), **same, **batches}

@@ -13,6 +13,8 @@ from facestudio.evaluation.settings import (
     check_settings,
 )
 
+INVERSION, DREAMBOOTH = TUNED_METHODS = ("inversion", "dreambooth")
+
 
 @dataclass(frozen=True)
 class TunedSettings:
@@ -92,7 +94,7 @@ def check_table_settings(settings: TableSettings) -> None:
     for half in ("tune", "report"):
         check_settings(settings.judging(half))
     _check_counts("references", settings.references)
-    for name in ("inversion", "dreambooth"):
+    for name in TUNED_METHODS:
         tuned: TunedSettings = getattr(settings, name)
         _check_counts(f"{name}.iterations", tuned.iterations)
         _check_counts(f"{name}.batch", (tuned.batch,))

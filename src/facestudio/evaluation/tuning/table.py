@@ -24,8 +24,6 @@ from facestudio.evaluation.sheets import write_sheets
 from facestudio.evaluation.tuning.material import check_base
 from facestudio.evaluation.tuning.page import Choice, Row, Seconds, Table, Trial
 from facestudio.evaluation.tuning.runs import (
-    DREAMBOOTH,
-    INVERSION,
     Bench,
     Made,
     Recipe,
@@ -33,6 +31,7 @@ from facestudio.evaluation.tuning.runs import (
     photos_of,
 )
 from facestudio.evaluation.tuning.settings import (
+    TUNED_METHODS,
     TableSettings,
     TunedSettings,
     check_table_settings,
@@ -42,7 +41,6 @@ from facestudio.pipeline.pipeline import FaceStudioPipeline
 from facestudio.settings import to_dict
 
 OWN_METHODS = ("style", "words")
-TUNED_METHODS = (INVERSION, DREAMBOOTH)
 SHOWN = 12
 
 
