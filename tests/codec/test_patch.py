@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from facestudio.codec.patch import ColourGate, PatchCodec, fit_patch_codec
+from facestudio.codec.patch import PatchCodec, fit_patch_codec
 
 
 def smooth_pixels(count: int = 8, size: int = 32, seed: int = 0) -> torch.Tensor:
@@ -72,11 +72,10 @@ def test_save_and_load_give_the_same_codec(fitted, tmp_path):
     assert (again.factor, again.channels) == (8, 12)
 
 
-def told_codec(fine_width: int = 4) -> PatchCodec:
+def told_codec(fine_width: int = 4, flat_gate: bool = False) -> PatchCodec:
     torch.manual_seed(0)
-    return PatchCodec(
-        channels=12, widths=(8, 8, 8), blocks=1, style_dim=6, fine_width=fine_width
-    ).eval()
+    config = {"channels": 12, "widths": (8, 8, 8), "blocks": 1, "style_dim": 6}
+    return PatchCodec(**config, fine_width=fine_width, flat_gate=flat_gate).eval()
 
 
 @pytest.mark.parametrize("fine_width", [0, 4])
@@ -98,28 +97,16 @@ def test_a_style_changes_its_own_picture_alone():
     assert not torch.allclose(told[1], plain[1])
 
 
-def test_a_gate_learns_which_styles_have_colours():
-    torch.manual_seed(0)
-    gate, style = ColourGate(6), torch.randn(400, 6)
-    picture = smooth_pixels(400, size=4)
-    torch.testing.assert_close(gate(picture, style), picture)
-    coloured = style[:, 2] > 0
-    gate.fit(style, coloured)
-    sure = style[:, 2].abs() > 0.5
-    shown = gate(picture, style)
-    chroma, wanted = (each - each.mean(1, keepdim=True) for each in (shown, picture))
-    share = chroma.flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)
-    assert share[sure & coloured].min() > 0.9
-    assert share[sure & ~coloured].max() < 0.1
-    torch.testing.assert_close(shown.mean(1), picture.mean(1))
-    torch.testing.assert_close(gate(picture, torch.zeros(400, 6)), picture)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert gate(picture, style).dtype == torch.float32
-
-
-def test_a_told_decoder_is_saved_and_loaded(tmp_path):
-    codec, latents, style = told_codec(), torch.randn(1, 12, 2, 2), torch.randn(1, 6)
+@pytest.mark.parametrize("flat_gate", [False, True])
+def test_a_told_decoder_is_saved_and_loaded(tmp_path, flat_gate):
+    codec, latents, style = (
+        told_codec(flat_gate=flat_gate),
+        torch.randn(1, 12, 2, 2),
+        torch.ones(1, 6),
+    )
     torch.nn.init.normal_(codec.finish.draw.weight)
+    if flat_gate:
+        codec.flat.bias.fill_(0.5)
     codec.save_pretrained(tmp_path)
     again = PatchCodec.from_pretrained(tmp_path)
     assert torch.equal(again.decode(latents, style), codec.decode(latents, style))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from facestudio.codec.patch import PatchCodec
+from facestudio.data.shards import write_json, write_shard
 from facestudio.training import decoder, unet
 from facestudio.training.critic import LatentCritic, PatchCritic, hinge, map_distance, trust
 from facestudio.training.loop import LoopSettings
@@ -15,7 +16,7 @@ from facestudio.training.unet_settings import (
     GuidanceSettings,
     UNetSettings,
 )
-from tests.training.conftest import CHANNELS, STYLE_DIM
+from tests.training.conftest import CHANNELS, STYLE_DIM, make_sample
 
 
 @pytest.fixture
@@ -185,6 +186,36 @@ def test_drawings_in_greys_are_told_from_pictures_in_colours():
     grey = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
     assert not decoder.is_coloured(grey)
     assert decoder.is_coloured(grey + np.array([0, 0, 9], np.uint8))
+
+
+def test_gates_learn_which_styles_have_flat_parts(settings, tmp_path):
+    samples = [make_sample(f"photo{n}", n, person=f"p{n}") for n in range(4)]
+    samples += [make_sample(f"oil{n}", 20 + n, kind="drawn", style="oil") for n in range(4)]
+    folder = tmp_path / "looks"
+    folder.mkdir()
+    write_json(folder / "dataset.json", {"format": 1})
+    write_shard(folder, "000-00000", samples)
+    told = {"flat": ("photo", "ink"), "whole_style": 0.0}
+    task = decoder.DecoderTask(replace(settings, data=(folder,), **told))
+    styles = torch.from_numpy(np.stack([sample.arrays["style"] for sample in samples])).float()
+    shares = task.model.codec.flat.share(styles).flatten()
+    assert shares[:4].min() > 0.8
+    assert shares[4:].max() < 0.2
+    again = decoder.tell_style(task.model.codec, STYLE_DIM, settings.fine_width)
+    assert torch.equal(again.flat.weight, task.model.codec.flat.weight)
+
+
+def test_a_record_names_one_look_or_none():
+    looks = [
+        {"person": "p"},
+        {"kind": "photo", "style": "sketch 1"},
+        {"kind": "drawn", "style": "oil"},
+        {"kind": "drawn"},
+        {"style": ["Painting", "Oil"]},
+        {"has_face": False},
+    ]
+    found = [decoder.look_of(record) for record in looks]
+    assert found == ["photo", "photo", "oil", None, None, None]
 
 
 def test_the_amount_of_detail_is_that_of_bends_wherever_they_lie():

@@ -9,7 +9,7 @@ The decoder starts from the exact linear inverse and adds what a few residual bl
 detail that the dropped components carried. A decoder that is told the style (`style_dim`) draws
 hatching where a pencil is meant and none where a photo is, and leaves no colour in a drawing in
 greys; one with `fine_width` then goes over the whole picture once more at full size, so that no
-seams are left between patches.
+seams are left between patches; one with `flat_gate` smooths what is flat in photos and the like.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facestudio.codec.gates import ColourGate, FlatGate
+
 
 class PatchCodec(ModelMixin, ConfigMixin):
     """Encode pixels (B, 3, H, W) in -1...1 to latents (B, channels, H/factor, W/factor) and back.
 
     H and W must be multiples of `factor`. style_dim: length of the style vectors the decoder takes
     in; 0: none. fine_width: channels of its last layers, at the picture's size; 0: it has none.
+    flat_gate: whether it has a FlatGate, which needs styles.
     Fresh weights are an untrained basis: use `fit_patch_codec` or `from_pretrained`.
     """
 
@@ -40,6 +43,7 @@ class PatchCodec(ModelMixin, ConfigMixin):
         blocks: int = 2,
         style_dim: int = 0,
         fine_width: int = 0,
+        flat_gate: bool = False,
     ) -> None:
         super().__init__()
         self.factor = factor
@@ -53,6 +57,7 @@ class PatchCodec(ModelMixin, ConfigMixin):
         self.refine = Refiner(channels, factor, tuple(widths), blocks, style_dim)
         self.finish = Finisher(widths[-1], fine_width, style_dim) if fine_width else None
         self.colour = ColourGate(style_dim) if style_dim else None
+        self.flat = FlatGate(style_dim) if flat_gate else None
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return latents (B, channels, H/factor, W/factor) of pixels (B, 3, H, W)."""
@@ -81,7 +86,9 @@ class PatchCodec(ModelMixin, ConfigMixin):
         picture = self.decode_linear(latents) + residual
         if self.finish is not None:
             picture = self.finish(picture, features, style)
-        return picture if self.colour is None else self.colour(picture, style)
+        for gate in (self.colour, self.flat):
+            picture = picture if gate is None else gate(picture, style)
+        return picture
 
     def forward(self, pixels: Tensor, noise: float = 0.0) -> Tensor:
         """Return the unclamped reconstruction of pixels, for training the decoder.
@@ -191,45 +198,6 @@ class Finisher(nn.Module):
     def forward(self, picture: Tensor, features: Tensor, style: Tensor) -> Tensor:
         x = self.look(torch.cat([picture, self.spread(features)], dim=1))
         return picture + self.draw(F.silu(self.block(x, style)))
-
-
-class ColourGate(nn.Module):
-    """Pictures (B, 3, H, W) without colour where a style (B, style_dim) has none.
-
-    A generator leaves a little colour in a pencil drawing, which one sees at once. Fresh: all.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, style_dim: int) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.zeros(style_dim))
-        self.register_buffer("bias", torch.tensor(20.0))
-
-    def forward(self, picture: Tensor, style: Tensor) -> Tensor:
-        kept = torch.sigmoid(style @ self.weight + self.bias)
-        kept = torch.where(style.any(1), kept, torch.ones_like(kept)).to(picture.dtype)
-        kept = kept[:, None, None, None]
-        return torch.lerp(picture.mean(1, keepdim=True), picture, kept)
-
-    def fit(self, style: Tensor, coloured: Tensor, penalty: float = 1e-3) -> None:
-        """Set the gate by logistic regression on styles (N, style_dim) and booleans (N,)."""
-        weight, bias = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
-        free = [each.requires_grad_() for each in (weight, bias)]
-        steps = torch.optim.LBFGS(free, max_iter=200, line_search_fn="strong_wolfe")
-
-        def cost() -> Tensor:
-            steps.zero_grad()
-            loss = F.binary_cross_entropy_with_logits(style @ weight + bias, coloured.to(style))
-            loss = loss + penalty * weight.square().sum()
-            loss.backward()
-            return loss
-
-        with torch.enable_grad():
-            steps.step(cost)
-        self.weight.copy_(weight.detach())
-        self.bias.copy_(bias.detach())
 
 
 def fit_patch_codec(

@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facestudio.codec.patch import ColourGate, PatchCodec
+from facestudio.codec.patch import PatchCodec
 from facestudio.data.develop import to_pixels
+from facestudio.data.labels import PHOTO, style_of
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
 from facestudio.training.critic import (
@@ -39,7 +41,8 @@ from facestudio.training.unet_settings import FaceMapSettings, IdentityLossSetti
 from facestudio.training.unet_settings import Settings as GeneratorSettings
 from facestudio.training.wishes import WishSettings
 
-GATE_PICTURES = 4000  # that say which styles have colours
+GATE_PICTURES = 4000  # that say which styles have colours, and which flat parts
+FLAT_PENALTY = 1e-4
 COLOURLESS = 0.75  # levels of 255 from grey on average, at most
 FAINT = 0.02  # detail that nobody sees, on pixels in -1...1
 
@@ -67,6 +70,7 @@ class Settings:
     wish_detail_weight: float = 0.0  # of how detail is shared out in real pictures of a style
     tone_weight: float = 0.0  # of how light and dark are shared out, wherever they lie
     fine_width: int = 24  # channels of the decoder's layers at the picture's size
+    flat: tuple[str, ...] = ()  # words of records' `style`: looks whose flat parts have no mottle
     map_weight: float = 0.5  # of the critic's inner maps
     critic_weight: float = 0.5  # how hard it pulls, over all else but its maps
     critic_width: int = 48
@@ -106,11 +110,12 @@ class DecoderTask:
         torch.manual_seed(settings.loop.seed)
         style_dim = self.generator.data.arrays["style"].shape[1]
         codec = tell_style(
-            PatchCodec.from_pretrained(settings.codec), style_dim, settings.fine_width
+            PatchCodec.from_pretrained(settings.codec),
+            style_dim,
+            settings.fine_width,
+            bool(settings.flat),
         )
-        assert codec.colour is not None  # it is told styles
-        if not codec.colour.weight.any():
-            self._fit_colours(codec.colour)
+        self._fit_gates(codec)
         critic = PatchCritic(codec.channels, style_dim, codec.factor, settings.critic_width)
         critic.pace = settings.critic_pace
         self.model = DecoderAndCritic(codec, critic)
@@ -133,16 +138,29 @@ class DecoderTask:
 
         learn_alone(critic, doubt, self.settings.critic_alone, loop.precision == "bf16")
 
-    def _fit_colours(self, gate: ColourGate) -> None:
-        """Teach the gate which styles have colours, by pictures drawn as training draws them."""
+    def _fit_gates(self, codec: PatchCodec) -> None:
+        """Teach fresh gates which styles have colours and which flat parts, by pictures drawn as
+        training draws them.
+        """
+        gates = [gate for gate in (codec.colour, codec.flat) if gate is not None]
+        if all(gate.weight.any() for gate in gates):
+            return
+        data = self.generator.data
         told = self.generator.rebuilding_batch(
             np.random.default_rng(self.settings.loop.seed), GATE_PICTURES
         )
         style = told["style"][:, 0]
         given = style.any(1)
         indices = told["index"][given].tolist()
-        coloured = [is_coloured(self.generator.data.picture(index)) for index in indices]
-        gate.fit(style[given], torch.tensor(coloured))
+        if codec.colour is not None and not codec.colour.weight.any():
+            coloured = [is_coloured(data.picture(index)) for index in indices]
+            codec.colour.fit(style[given], torch.tensor(coloured))
+        if codec.flat is not None and not codec.flat.weight.any():
+            looks = [look_of(data.records[index]) for index in indices]
+            known = torch.tensor([look is not None for look in looks])
+            flat = torch.tensor([look in self.settings.flat for look in looks])
+            counts = torch.tensor([looks.count(look) ** -0.5 for look in looks])
+            codec.flat.fit(style[given][known], flat[known], FLAT_PENALTY, counts[known])
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return what the generator needs, pixels (B, 3, H, W), and which latents are `exact`."""
@@ -270,12 +288,21 @@ class DecoderTask:
         )
 
 
-def tell_style(codec: PatchCodec, style_dim: int, fine_width: int) -> PatchCodec:
+def tell_style(
+    codec: PatchCodec, style_dim: int, fine_width: int, flat_gate: bool = False
+) -> PatchCodec:
     """Return the same codec with a decoder that can be told a style, and draws as before so far."""
     kept = {name: codec.config[name] for name in ("factor", "channels", "widths", "blocks")}
-    told = PatchCodec(**kept, style_dim=style_dim, fine_width=fine_width)
+    flat_gate = flat_gate or codec.flat is not None
+    told = PatchCodec(**kept, style_dim=style_dim, fine_width=fine_width, flat_gate=flat_gate)
     told.load_state_dict(codec.state_dict(), strict=False)
     return told
+
+
+def look_of(record: Mapping[str, Any]) -> str | None:
+    """The one word for a record's style; None where it says none, or several."""
+    own = PHOTO if style_of(record, {PHOTO: (PHOTO,)}) else record.get("style")
+    return own if isinstance(own, str) else None
 
 
 def is_coloured(picture: np.ndarray) -> bool:
