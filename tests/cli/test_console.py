@@ -56,3 +56,21 @@ def test_who_asks_for_notes_gets_them(monkeypatch):
     console.quiet_libraries()
     assert environment["TRANSFORMERS_VERBOSITY"] == "info"
     assert environment["DIFFUSERS_VERBOSITY"] == "error"
+
+
+@pytest.mark.parametrize("switch", [None, "0", "1"])
+def test_a_command_imports_lazily_unless_told_not_to(switch):
+    code = """
+import sys
+from facestudio.cli import app
+app.app = lambda: None
+app.main()
+import facestudio.pipeline.pipeline
+print("torch._dynamo" in sys.modules)
+"""
+    kept = {name: value for name, value in os.environ.items() if name != console.SWITCH}
+    told = {} if switch is None else {console.SWITCH: switch}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=kept | told, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(switch == "0")

@@ -22,7 +22,8 @@ OPTIONS = {
 }  # fmt: skip
 HEAVY = (
     "torch._dynamo", "torch._inductor", "peft", "transformers", "sympy", "scipy.stats",
-    "scipy.integrate", "requests", "diffusers.hooks.group_offloading",
+    "scipy.integrate", "requests", "accelerate", "accelerate.hooks", "huggingface_hub.hf_api",
+    "huggingface_hub.file_download", "diffusers.hooks.group_offloading",
     "diffusers.loaders.single_file_utils", "diffusers.models.transformers",
     "diffusers.models.transformers.transformer_flux",
 )  # fmt: skip
@@ -59,14 +60,26 @@ def toys(tmp_path, monkeypatch):
         "toy_whole/__init__.py": "whole = True",
         "toy_whole/part.py": "import sys\nfirst = vars(sys.modules['toy_whole']).get('whole')",
         "toy_taker.py": "from toy_maker import add, Number\ndef give(): return Number, add",
-        "toy_maker.py": "class Number(int): ...\ndef add(a, b=2): return a + b",
+        "toy_maker.py": "class Number(int): base = 10\ndef add(a, b=2): return a + b",
+        "toy_catcher.py": "from toy_house.errors import Late\nfrom toy_house import door",
+        "toy_house/__init__.py": """
+def __getattr__(name):
+    if name != "door":
+        raise AttributeError(name)
+    from toy_house.rooms import door
+    return door
+""",
+        "toy_house/errors.py": "class Late(Exception): ...",
+        "toy_house/rooms.py": "def door(): return 'open'",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(lazy_imports, "ROOMS", ("toy_room",))
     monkeypatch.setattr(lazy_imports, "WHOLE", ("toy_whole",))
-    monkeypatch.setattr(lazy_imports, "LATER", {"toy_taker": ("toy_maker",)})
+    later = {"toy_taker": ("toy_maker",), "toy_catcher": ("toy_house",)}
+    monkeypatch.setattr(lazy_imports, "LATER", later)
+    monkeypatch.setattr(lazy_imports, "AT_ONCE", ("toy_house.errors",))
     monkeypatch.setattr(sys, "meta_path", [LazyFinder(), *sys.meta_path])
     yield
     for name in [name for name in sys.modules if name.startswith("toy_")]:
@@ -103,17 +116,22 @@ def test_a_process_that_has_drawn_takes_loras_control_and_towers(folder):
 def test_other_models_and_the_compiler_are_there_for_whoever_asks(folder):
     code = f"""{FIRST_STEP}
 import json
+from accelerate import init_empty_weights
 from diffusers import FluxTransformer2DModel, UNet2DModel
 from diffusers.hooks import HookRegistry
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.utils import hub_utils
 from torch._dynamo import trace_rules
 import scipy.stats
 print(json.dumps([
     FluxTransformer2DModel.__name__, UNet2DModel.__name__, HookRegistry.__name__,
     trace_rules.is_callable_allowed(BasicTransformerBlock), float(scipy.stats.norm.cdf(0)),
+    hub_utils.extract_commit_hash("snapshots/" + "a" * 40 + "/file"),
+    hub_utils.ModelCardData(license="mit").license, init_empty_weights.__name__,
 ]))"""
     found = json.loads(run_python(code, str(folder)))
-    assert found == ["FluxTransformer2DModel", "UNet2DModel", "HookRegistry", True, 0.5]
+    models = ["FluxTransformer2DModel", "UNet2DModel", "HookRegistry"]
+    assert found == [*models, True, 0.5, "a" * 40, "mit", "init_empty_weights"]
 
 
 def test_installed_packages_are_listed_when_one_is_looked_up():
@@ -183,7 +201,24 @@ def test_stand_ins_are_as_good_as_what_they_stand_for():
     assert isinstance(real.Number(1), number)
     assert issubclass(real.Number, (number, str))
     assert not isinstance(1, number)
+    assert number.base == 10
     assert taker.give() == (real.Number, real.add)
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_stand_in_answers_what_is_asked_of_it_first():
+    number, _ = import_module("toy_taker").give()
+    assert not hasattr(number, "__path__")
+    assert "toy_maker" not in sys.modules
+    assert number.base == 10
+
+
+@pytest.mark.usefixtures("toys")
+def test_errors_to_catch_are_there_at_once_and_the_rest_of_their_package_waits():
+    catcher = import_module("toy_catcher")
+    assert issubclass(catcher.Late, Exception)
+    assert "toy_house.rooms" not in sys.modules
+    assert catcher.door() == "open"
 
 
 @pytest.mark.usefixtures("toys")

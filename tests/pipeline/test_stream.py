@@ -87,6 +87,15 @@ def test_files_of_other_forms_are_left_to_diffusers(folder, change):
     assert read_streamed(UNet2DConditionModel, folder, torch.float32) is None
 
 
+def test_a_network_with_numbers_in_no_file_is_left_to_diffusers(folder):
+    class Counting(UNet2DConditionModel):
+        def __init__(self, **sizes):
+            super().__init__(**sizes)
+            self.register_buffer("ten", torch.arange(10), persistent=False)
+
+    assert read_streamed(Counting, folder, torch.float32) is None
+
+
 def test_a_file_that_ends_early_is_refused(folder):
     path = folder / FILE
     path.write_bytes(path.read_bytes()[:-10])

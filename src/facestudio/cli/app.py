@@ -8,7 +8,7 @@ import typer
 
 from facestudio import __version__
 from facestudio.cli.calibrate import calibrate
-from facestudio.cli.console import quiet_libraries
+from facestudio.cli.console import import_lazily, quiet_libraries
 from facestudio.cli.exits import Door, help_if_alone
 from facestudio.cli.figures import figures
 from facestudio.cli.generate import generate
@@ -67,4 +67,5 @@ def _root(
 def main() -> None:
     """The console script."""
     quiet_libraries()
+    import_lazily()
     app()

@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from facestudio.pipeline.lazy_imports import SWITCH, make_imports_lazy
+
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout; what JSON has no form for is written as text."""
@@ -36,6 +38,16 @@ def quiet_libraries() -> None:
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     if not on_terminal():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def import_lazily() -> None:
+    """Import what a command does not use once it is used, unless the environment says otherwise.
+
+    A command's process is its own, so what it imports when is nobody else's concern; processes that
+    it starts do as it does.
+    """
+    os.environ.setdefault(SWITCH, "1")
+    make_imports_lazy()
 
 
 def on_terminal() -> bool:

@@ -1,12 +1,14 @@
 """Imports of diffusers that wait until they are used, so that drawing starts seconds earlier.
 
 diffusers' U-Net class comes with every model that diffusers has, and these with peft, transformers,
-scipy and torch's compiler: more seconds than reading the weights of Stable Diffusion takes. A
-finder of imports lets the modules named below wait until something of them is wanted. They are the
-modules themselves, and run as they are; whoever uses a LoRA, a compiler or another model of
-diffusers notices nothing but when its import happens. What was imported before stays as it is.
+scipy, accelerate, the hub's client and torch's compiler: more seconds than reading the weights of
+Stable Diffusion takes. A finder of imports lets the modules named below wait until something of
+them is wanted. They are the modules themselves, and run as they are; whoever uses a LoRA, a
+compiler or another model of diffusers notices nothing but when its import happens. What was
+imported before stays as it is.
 
-FACESTUDIO_LAZY_IMPORTS=1 in the environment switches it on; without it imports are Python's own.
+FACESTUDIO_LAZY_IMPORTS=1 in the environment switches it on, and 0 off. Without it the `facestudio`
+command, whose process is its own, imports lazily; elsewhere imports are Python's own.
 """
 
 from __future__ import annotations
@@ -39,18 +41,35 @@ ROOMS = (
 )
 
 # A package that runs when a name is asked of it, or one of its modules: diffusers' schedulers all
-# import scipy's, and few use them; requests fetches pictures that are given by an address.
-WHOLE = ("requests", "scipy.integrate", "scipy.stats")
+# import scipy's, and few use them; requests fetches pictures that are given by an address;
+# accelerate spreads networks over devices.
+WHOLE = ("accelerate", "requests", "scipy.integrate", "scipy.stats")
 
 # A module, and the packages of which it imports names that it needs much later, if at all.
 COMPILER = "torch._dynamo"
+HUB = "huggingface_hub"
 LATER = {
-    "diffusers.loaders.lora_base": ("peft", "transformers"),
+    "diffusers.configuration_utils": (HUB,),
+    "diffusers.loaders.lora_base": ("accelerate", HUB, "peft", "transformers"),
     "diffusers.loaders.peft": ("diffusers.hooks",),
-    "diffusers.loaders.single_file_model": ("diffusers.loaders.single_file_utils",),
+    "diffusers.loaders.single_file_model": ("accelerate", "diffusers.loaders.single_file_utils"),
+    "diffusers.models.model_loading_utils": ("accelerate",),
+    "diffusers.models.modeling_utils": ("accelerate", HUB),
+    "diffusers.quantizers.bfl.utils": ("accelerate",),
+    "diffusers.quantizers.bitsandbytes.utils": ("accelerate",),
+    "diffusers.quantizers.gguf.utils": ("accelerate",),
+    "diffusers.quantizers.modelopt.modelopt_quantizer": ("accelerate",),
+    "diffusers.quantizers.nunchaku.utils": ("accelerate",),
     "diffusers.quantizers.pipe_quant_config": ("transformers",),
+    "diffusers.quantizers.quanto.quanto_quantizer": ("accelerate",),
+    "diffusers.quantizers.quanto.utils": ("accelerate",),
+    "diffusers.utils.dynamic_modules_utils": (HUB,),
+    "diffusers.utils.hub_utils": (HUB,),
     "diffusers.utils.torch_utils": (COMPILER,),
 }
+
+# What holds constants, decorators and errors to catch: no stand-in does for these.
+AT_ONCE = tuple(f"{HUB}.{name}" for name in ("constants", "errors", "utils"))
 
 # A module whose functions, called around each call of a U-Net, import peft to scale its layers, and
 # do nothing for a weight of 1.
@@ -106,7 +125,8 @@ class LazyFinder(MetaPathFinder):
         ) -> Any:
             vars(module)["__builtins__"] = plain  # what the module defines imports as ever
             whole = resolve_name("." * up + name, module.__package__) if up else name
-            if names and whole not in sys.modules and _is_of(whole, packages):
+            waits = _is_of(whole, packages) and not _is_of(whole, AT_ONCE)
+            if waits and not _is_there(whole, names or ()):
                 return _StandIns(module, whole, self)
             return plain["__import__"](name, given, own, names, up)
 
@@ -250,8 +270,8 @@ class _StandIns:
 class StandIn:
     """Stands for a function or a class that `taker` imports from a module that waits.
 
-    To call it, or to ask what is an instance of it, imports the module; the real one then takes the
-    stand-in's place among the names of `taker`.
+    To call it, to ask something of it or what is an instance of it imports the module; the real one
+    then takes the stand-in's place among the names of `taker`.
     """
 
     def __init__(self, taker: ModuleType, module: str, name: str) -> None:
@@ -266,6 +286,11 @@ class StandIn:
                 vars(self._taker)[name] = real
         return real
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python itself may ask of anything
+            raise AttributeError(f"{self._module}.{self._name} waits, and says no {name}")
+        return getattr(self.__wrapped__, name)
+
     def __call__(self, *args: Any, **given: Any) -> Any:
         return self.__wrapped__(*args, **given)
 
@@ -274,6 +299,12 @@ class StandIn:
 
     def __subclasscheck__(self, kind: type) -> bool:
         return issubclass(kind, self.__wrapped__)
+
+
+def _is_there(module: str, names: Sequence[str]) -> bool:
+    """Whether a module has run, and has names that it may import when they are asked for."""
+    found = vars(sys.modules[module]) if module in sys.modules else {}
+    return all(name in found for name in names)
 
 
 def _is_of(module: str, packages: Sequence[str]) -> bool:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -31,16 +30,19 @@ def read_streamed(kind: Any, folder: Path, dtype: torch.dtype, packed: bool = Fa
     """The network of class `kind` in a folder of diffusers' form, in `dtype` and in eval mode.
 
     packed: with its layers laid out for this processor, which needs no room beside them.
-    None where names or shapes are not the network's own: diffusers knows older forms of files.
+    None where names or shapes are not the network's own: diffusers knows older forms of files; and
+    where the network has numbers that are in no file.
     Raises SafetensorError where a file is not what it says.
     """
     (path, *more) = sorted(folder.glob("*.safetensors"))
-    with init_empty_weights():
+    with torch.device("meta"):
         network = kind.from_config(kind.load_config(folder, local_files_only=True))
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    unsaved = any(module._non_persistent_buffers_set for module in network.modules())
     header = read_header(path)
     found = {name: torch.Size(entry["shape"]) for name, entry in header.items()}
-    if more or found != wanted or any(entry["dtype"] not in DTYPES for entry in header.values()):
+    unread = any(entry["dtype"] not in DTYPES for entry in header.values())
+    if more or unsaved or unread or found != wanted:
         return None
     file = MappedFile(path, header)
     for name, tensor in file.tensors():
