@@ -57,7 +57,7 @@ def toys(tmp_path, monkeypatch):
     for name, text in {
         "toy_room/__init__.py": "from toy_room.desk import made\nlamp = 'lit'",
         "toy_room/desk.py": "made = 'of wood'",
-        "toy_whole/__init__.py": "whole = True",
+        "toy_whole/__init__.py": "whole, __version__ = True, '1.2'",
         "toy_whole/part.py": "import sys\nfirst = vars(sys.modules['toy_whole']).get('whole')",
         "toy_taker.py": "from toy_maker import add, Number\ndef give(): return Number, add",
         "toy_maker.py": "class Number(int): base = 10\ndef add(a, b=2): return a + b",
@@ -178,6 +178,13 @@ def test_listing_a_module_that_waits_has_it_run():
 def test_a_module_of_a_whole_package_comes_after_it():
     assert "whole" not in vars(import_module("toy_whole"))
     assert import_module("toy_whole.part").first is True
+
+
+@pytest.mark.usefixtures("toys")
+def test_who_asks_for_a_version_wants_the_package():
+    package = import_module("toy_whole")
+    assert package.__version__ == "1.2"
+    assert package.whole
 
 
 @pytest.mark.usefixtures("toys")

@@ -45,6 +45,8 @@ ROOMS = (
 # accelerate spreads networks over devices.
 WHOLE = ("accelerate", "requests", "scipy.integrate", "scipy.stats")
 
+ASKED = ("__all__", "__version__")  # of what Python names so: asked by those who want the package
+
 # A module, and the packages of which it imports names that it needs much later, if at all.
 COMPILER = "torch._dynamo"
 HUB = "huggingface_hub"
@@ -176,7 +178,7 @@ class WaitingModule(ModuleType):
     """A module that has not run yet; it becomes an ordinary one when it does."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__all__":  # whoever goes through all modules asks
+        if name.startswith("__") and name not in ASKED:  # whoever goes through all modules asks
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         run_waiting(self)
         return ModuleType.__getattribute__(self, name)  # `super()` knows an ordinary one no more
