@@ -109,7 +109,7 @@ class _FrozenConvolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         return _convolve_blocks(gradient, ctx.weight.backwards, None), None, None
 
