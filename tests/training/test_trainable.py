@@ -8,7 +8,8 @@ import torch
 
 from facestudio.errors import BadOption
 from facestudio.settings import from_dict
-from facestudio.training.loop import LoopSettings
+from facestudio.training.convolutions import FastConvolutions
+from facestudio.training.loop import LoopSettings, Trainer
 from facestudio.training.noising import draw_noise_of
 from facestudio.training.unet import Settings, UNetTask, train
 from facestudio.training.unet_settings import GuidanceSettings, UNetSettings
@@ -61,9 +62,40 @@ def test_gradient_checkpointing_changes_no_gradient(settings, compose):
         assert torch.allclose(gradient, checkpointed[name], atol=1e-6), name
 
 
-def test_gradient_checkpointing_in_bf16_computes_attention_alike_both_times(settings):
-    loop = replace(settings.loop, precision="bf16", steps=1)
-    train(replace(settings, loop=loop, gradient_checkpointing=True))
+@pytest.mark.parametrize("trainable", ["all", "adapter"])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_gradient_checkpointing_computes_alike_both_times(settings, precision, trainable):
+    loop = replace(settings.loop, precision=precision, steps=1)
+    chosen = replace(settings, loop=loop, trainable=trainable)
+    plain, again = (
+        Trainer(UNetTask(replace(chosen, gradient_checkpointing=twice)), loop, {}).advance()
+        for twice in (False, True)
+    )
+    assert again == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize("trainable", ["all", "adapter"])
+def test_fast_convolutions_change_a_step_by_rounding_alone(settings, trainable):
+    chosen = replace(settings, trainable=trainable)
+    fast, plain = (
+        Trainer(UNetTask(chosen), replace(settings.loop, fast_convolutions=on), {})
+        for on in (True, False)
+    )
+    found, wanted = fast.advance(), plain.advance()
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert bool(fast.convolutions.packed) == (trainable == "adapter")
+    assert not plain.convolutions.packed
+
+
+def test_fast_convolutions_can_be_switched_off(settings, monkeypatch):
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(FastConvolutions, "convolve", refuse)
+    off = replace(settings.loop, fast_convolutions=False)
+    Trainer(UNetTask(settings), off, {}).advance()
+    with pytest.raises(AssertionError):
+        Trainer(UNetTask(settings), settings.loop, {}).advance()
 
 
 def test_unknown_choice_is_refused():

@@ -8,14 +8,14 @@ picture of 4,096 positions and 8 heads of 40 values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 LARGE = 6_000_000  # queries × keys × values of a head, from where bf16 is faster
@@ -49,15 +49,22 @@ class FloatAttention(TorchFunctionMode):
 def checkpoint_alike(module: nn.Module, *args: Any) -> Any:
     """Call a module and keep its inputs alone: it runs again in the backward pass, as it ran first.
 
-    A mode does not reach into the backward pass, so under bf16 on a CPU FloatAttention is entered
+    A mode does not reach into the backward pass: what is entered now, as FloatAttention, is entered
     there anew.
     """
     return checkpoint(module, *args, use_reentrant=False, context_fn=_first_and_again)
 
 
 def _first_and_again() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    again = FloatAttention() if torch.is_autocast_enabled("cpu") else nullcontext()
-    return nullcontext(), again
+    return nullcontext(), _entered(_get_current_function_mode_stack())
+
+
+@contextmanager
+def _entered(modes: Sequence[TorchFunctionMode]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for mode in modes:
+            stack.enter_context(mode)
+        yield
 
 
 def _work(query: Tensor, key: Tensor) -> int:

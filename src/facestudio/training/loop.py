@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -25,6 +25,7 @@ from facestudio.errors import BadOption
 from facestudio.training.average import MovingAverage
 from facestudio.training.batches import BatchPart, batch_rng, part_of
 from facestudio.training.checkpoints import Checkpoints
+from facestudio.training.convolutions import FastConvolutions
 from facestudio.training.float_attention import FloatAttention
 from facestudio.training.optimizers import PACE, OptimizerName, learning_rate, make_optimizer
 from facestudio.training.stopping import Stop
@@ -56,6 +57,7 @@ class LoopSettings:
     log_every: int = 20
     seed: int = 0
     threads: int = 0  # torch threads; 0 leaves torch's choice
+    fast_convolutions: bool = True  # on a CPU; else as torch computes them
     resume: bool = True
 
 
@@ -122,6 +124,7 @@ class Trainer:
             self.average,
             sharded=self.blank is not None,
         )
+        self.convolutions = FastConvolutions()
         self.step = 0
         self.writer: Any = None
 
@@ -184,16 +187,26 @@ class Trainer:
     def learn(self, micro: int) -> tuple[float, dict[str, float]]:
         """Add a micro-batch's gradients; return its share of the step's loss, and its figures."""
         part = self.draw(micro)
-        with self.accelerator.autocast(), self.attention():
+        with self.accelerator.autocast(), self.forms_on_cpu():
             loss, figures = self.task.loss(self.model, part.tensors)
         share = loss * (part.weight / self.settings.accumulation)
         self.accelerator.backward(share)
         return float(share.detach()), figures
 
-    def attention(self) -> AbstractContextManager[Any]:
-        """How attention computes: in fp32 under bf16 on a CPU, else as the model does."""
-        slow = self.settings.precision == "bf16" and self.accelerator.device.type == "cpu"
-        return FloatAttention() if slow else nullcontext()
+    @contextmanager
+    def forms_on_cpu(self) -> Iterator[None]:
+        """Let layers on a CPU compute in their faster forms for as long as the block lasts.
+
+        Attention does so under bf16; convolutions unless the weights are sharded, whose frozen
+        ones have no place to be laid out in.
+        """
+        with ExitStack() as forms:
+            if self.accelerator.device.type == "cpu":
+                if self.settings.precision == "bf16":
+                    forms.enter_context(FloatAttention())
+                if self.settings.fast_convolutions and self.blank is None:
+                    forms.enter_context(self.convolutions)
+            yield
 
     def draw(self, micro: int) -> BatchPart:
         """Return this process's part of a micro-batch, on its device."""
