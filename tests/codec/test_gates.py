@@ -69,11 +69,17 @@ def test_a_gate_smooths_where_a_style_has_flat_parts():
 
 
 def test_a_fit_goes_by_what_counts():
-    """Where two styles say opposite things of the same place, the one that counts more is right."""
+    """Where two pictures of one style say opposite things, the one that counts more is right."""
     style, holds = torch.ones(2, 6), torch.tensor([True, False])
     shares = []
     for counts in (torch.tensor([3.0, 1.0]), torch.tensor([1.0, 3.0])):
-        gate = FlatGate(6)
+        gate = ColourGate(6)
         gate.fit(style, holds, penalty=1e-4, counts=counts)
         shares.append(float(gate.share(style[:1])))
     assert shares == pytest.approx([0.75, 0.25], abs=0.02)
+
+
+def test_in_doubt_a_picture_stays_as_it_is():
+    gate, style = FlatGate(6), torch.ones(2, 6)
+    gate.fit(style, torch.tensor([True, False]))
+    assert float(gate.share(style[:1])) == pytest.approx(0.269, abs=0.01)
