@@ -11,6 +11,7 @@ judged by whether it is seen. The encoder stays as it is, so that latents stay v
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,8 +143,11 @@ class DecoderTask:
         """Teach fresh gates which styles have colours and which flat parts, by pictures drawn as
         training draws them.
         """
-        gates = [gate for gate in (codec.colour, codec.flat) if gate is not None]
-        if all(gate.weight.any() for gate in gates):
+        colour, flat = (
+            None if gate is None or gate.weight.any() else gate
+            for gate in (codec.colour, codec.flat)
+        )
+        if colour is None and flat is None:
             return
         data = self.generator.data
         told = self.generator.rebuilding_batch(
@@ -152,15 +156,16 @@ class DecoderTask:
         style = told["style"][:, 0]
         given = style.any(1)
         indices = told["index"][given].tolist()
-        if codec.colour is not None and not codec.colour.weight.any():
+        if colour is not None:
             coloured = [is_coloured(data.picture(index)) for index in indices]
-            codec.colour.fit(style[given], torch.tensor(coloured))
-        if codec.flat is not None and not codec.flat.weight.any():
+            colour.fit(style[given], torch.tensor(coloured))
+        if flat is not None:
             looks = [look_of(data.records[index]) for index in indices]
+            numbers = Counter(looks)
             known = torch.tensor([look is not None for look in looks])
-            flat = torch.tensor([look in self.settings.flat for look in looks])
-            counts = torch.tensor([looks.count(look) ** -0.5 for look in looks])
-            codec.flat.fit(style[given][known], flat[known], FLAT_PENALTY, counts[known])
+            holds = torch.tensor([look in self.settings.flat for look in looks])
+            counts = torch.tensor([numbers[look] ** -0.5 for look in looks])
+            flat.fit(style[given][known], holds[known], FLAT_PENALTY, counts[known])
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return what the generator needs, pixels (B, 3, H, W), and which latents are `exact`."""
