@@ -47,6 +47,7 @@ train-mini: $(FULL) ## prepare and train every part of mini from the tars in dat
 	$(BIN)/facestudio train unet configs/mini/unet.toml
 	$(BIN)/facestudio train unet configs/mini/likeness.toml
 	$(BIN)/facestudio train unet configs/mini/few_steps.toml
+	$(BIN)/facestudio train look configs/mini/look.toml
 	$(BIN)/facestudio train decoder configs/mini/decoder.toml
 	$(BIN)/facestudio train reader configs/mini/reader.toml
 	$(BIN)/facestudio train unet configs/mini/wishes.toml

@@ -16,6 +16,7 @@ from PIL import Image
 from facestudio.codec.kl import KLCodec
 from facestudio.codec.patch import PatchCodec
 from facestudio.encoders.image_towers import ImageTowers
+from facestudio.encoders.looks import LookReader
 from facestudio.encoders.text_towers import TextTowers
 from facestudio.encoders.wordpiece import build_vocabulary, make_tokenizer
 from facestudio.faces.calibration import Calibration
@@ -135,6 +136,16 @@ def make_pipe(encoder: NetworkEncoder) -> FaceStudioPipeline:
 @pytest.fixture
 def pipe(encoder) -> FaceStudioPipeline:
     return make_pipe(encoder)
+
+
+def make_look_reader() -> LookReader:
+    """A reader of two looks that takes every picture for the second."""
+    torch.manual_seed(7)
+    reader = LookReader((("photo", ("photo",)), ("paint", ("oil",))), STYLE_DIM, pull=0.5).eval()
+    torch.nn.init.zeros_(reader.look.weight)
+    reader.look.bias.data = torch.tensor([-30.0, 30.0, -30.0])
+    reader.means.copy_(torch.randn(2, STYLE_DIM))
+    return reader
 
 
 def make_identity(encoder: NetworkEncoder, seed: int) -> Identity:

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from diffusers import EulerAncestralDiscreteScheduler
 
 from facestudio.errors import MissingWeights
 from facestudio.faces.load import save_identity_encoder
 from facestudio.pipeline.assemble import AssembleSettings, assemble
 from facestudio.pipeline.parts import PipelineConfig
-from tests.pipeline.conftest import assert_alike
+from tests.pipeline.conftest import assert_alike, make_look_reader
 
 
 @pytest.fixture
@@ -61,3 +62,12 @@ def test_absent_part_is_named(settings, tmp_path):
     with pytest.raises(MissingWeights, match="nowhere is missing"):
         assemble(replace(settings, codec=tmp_path / "nowhere"), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_look_reader_is_assembled_too(settings, pipe, picture, tmp_path):
+    pipe.look_reader = make_look_reader()
+    pipe.look_reader.save_pretrained(tmp_path / "reader")
+    again = assemble(replace(settings, look_reader=tmp_path / "reader"), tmp_path / "model")
+    one, two = (p.style_vector(picture(2)) for p in (pipe, again))
+    torch.testing.assert_close(one, two)
+    assert assemble(settings, tmp_path / "plain").look_reader is None

@@ -113,7 +113,7 @@ def test_requests_without_words_imagine_nothing(pipe):
 
 
 def test_the_style_picture_goes_through_the_towers(pipe, picture):
-    e_h = look(pipe, picture(4), 2)
+    e_h = look(pipe, make_scene(picture), 2)
     torch.testing.assert_close(e_h[1:], pipe.image_towers(to_pixels(picture(4))))
 
 
@@ -171,7 +171,7 @@ def test_a_negative_prompt_takes_the_place_of_nothing(pipe, picture, anna):
 def test_the_context_holds_the_style_for_the_decoder(pipe, picture, anna):
     request = make_request((anna,), alpha=0.25, style_scale=2.0)
     context = make_context(pipe, request, [anna], make_scene(picture), seeds(1))
-    e_h = look(pipe, make_scene(picture).style, 1)
+    e_h = look(pipe, make_scene(picture), 1)
     e_t = imagine(pipe, request.prompt, condition_generators(seeds(1)))
     torch.testing.assert_close(context.style, 2 * (0.25 * e_h + 0.75 * e_t))
     assert torch.equal(context.to(torch.bfloat16).style, context.style)
@@ -192,7 +192,7 @@ def test_the_background_is_the_style_without_a_face(pipe, picture, anna, ben):
     context = make_context(pipe, make_request((anna, ben), alpha=1.0), [anna, ben], scene, seeds(1))
     assert context.tokens.shape == (1, 3, 3, 16)
     nobody = torch.zeros(1, pipe.guidance.identity_dim)
-    known = pipe.guidance(look(pipe, scene.style, 1), nobody)
+    known = pipe.guidance(look(pipe, scene, 1), nobody)
     torch.testing.assert_close(context.tokens[0, 2], known[0])
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from facestudio.errors import NoFace
 from facestudio.pipeline.embed_cache import EmbedCache, hash_picture
+from facestudio.pipeline.scene import to_pixels
+from tests.pipeline.conftest import make_look_reader
 
 
 def count(results):
@@ -88,6 +91,32 @@ def test_a_style_is_encoded_once(pipe, picture, encoded):
     pipe.embed_cache = EmbedCache(0)
     np.testing.assert_array_equal(pipe(None, **draw).images, first)
     assert len(encoded["styles"]) == 2
+
+
+def test_a_look_is_told_by_the_picture_with_its_faces(pipe, picture, encoded):
+    plain = pipe.style_vector(picture(3))
+    pipe.look_reader = make_look_reader()
+    settled = pipe.style_vector(picture(3), picture(4))
+    torch.testing.assert_close(settled, (plain + pipe.look_reader.means[1]) / 2)
+    seen = []
+    pipe.look_reader.register_forward_pre_hook(lambda _, pixels: seen.append(pixels[0]))
+    pipe.style_vector(picture(3), picture(4))
+    assert not seen
+    pipe.style_vector(picture(3), picture(5))
+    assert len(seen) == 1
+    pipe.look_reader = None
+    torch.testing.assert_close(pipe.style_vector(picture(3), picture(5)), plain)
+
+
+def test_a_call_shows_the_reader_what_it_was_shown(pipe, picture):
+    pipe.look_reader = make_look_reader()
+    seen = []
+    pipe.look_reader.register_forward_pre_hook(lambda _, pixels: seen.append(pixels[0]))
+    pipe(None, style=picture(4), seed=1, output_type="latent")
+    expected = torch.nn.functional.interpolate(
+        to_pixels(picture(4)), (128, 128), mode="bicubic", antialias=True
+    )
+    torch.testing.assert_close(seen[0], expected.clamp(-1, 1))
 
 
 def test_another_detector_looks_for_itself(pipe, picture, seeing):

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from facestudio import FaceStudioPipeline
+from facestudio.encoders.looks import LookReader
 from facestudio.errors import BadModel, MissingWeights
 from facestudio.pipeline import folder as folders
 from facestudio.pipeline.load import find_model, load_parts, store_as_half
-from tests.pipeline.conftest import assert_alike, make_kl_codec
+from tests.pipeline.conftest import STYLE_DIM, assert_alike, make_kl_codec, make_look_reader
 
 PARTS = ["unet", "scheduler", "guidance", "prior", "codec", "image_encoder_0", "text_encoder_0"]
 
@@ -99,6 +100,19 @@ def test_a_model_without_words_round_trips(pipe, tmp_path, anna, picture, reload
     assert loaded.prior is None
     with pytest.raises(MissingWeights, match="takes no words"):
         loaded(anna, prompt="a hat")
+
+
+def test_a_look_reader_round_trips_and_must_fit(pipe, tmp_path, picture, reload):
+    pipe.look_reader = make_look_reader()
+    pipe.save_pretrained(tmp_path / "model", half=True)
+    again = reload(tmp_path / "model")
+    assert again.look_reader.means.dtype == torch.float32
+    one, two = (p.style_vector(picture(2)) for p in (pipe, again))
+    torch.testing.assert_close(one, two, atol=5e-3, rtol=1e-2)
+    wide = LookReader((("photo", ("photo",)),), 2 * STYLE_DIM)
+    wide.save_pretrained(tmp_path / "model" / "look_reader")
+    with pytest.raises(BadModel, match=r"look reader's style_dim is 16"):
+        reload(tmp_path / "model")
 
 
 def test_without_one_given_the_detector_is_dlibs(folder):

@@ -82,6 +82,7 @@ def test_the_style_is_hidden_and_the_canvas_is_not(picture, seeing):
     scene = read(make_request(style=picture(1)), seeing(0.5))
     np.testing.assert_array_equal(np.asarray(scene.canvas), np.asarray(picture(1)))
     assert not np.array_equal(np.asarray(scene.style), np.asarray(picture(1)))
+    np.testing.assert_array_equal(np.asarray(scene.shown), np.asarray(picture(1)))
     assert scene.masks is None
 
 
@@ -94,6 +95,7 @@ def test_the_image_is_the_canvas_where_there_is_one(picture, seeing):
 def test_words_alone_have_no_pictures(seeing):
     scene = read(make_request(prompt="a hat"), seeing(0.5))
     assert (scene.style, scene.canvas, scene.regions, scene.masks) == (None, None, None, None)
+    assert scene.shown is None
 
 
 def test_people_are_found_in_the_style_picture(picture, seeing):

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from facestudio.codec.patch import PatchCodec
+from facestudio.data.develop import to_pixels
 from facestudio.data.shards import write_json, write_shard
+from facestudio.encoders.looks import LookReader
 from facestudio.training import decoder, unet
 from facestudio.training.critic import LatentCritic, PatchCritic, hinge, map_distance, trust
 from facestudio.training.loop import LoopSettings
@@ -203,6 +205,22 @@ def test_gates_learn_which_styles_have_flat_parts(settings, tmp_path):
     assert shares[4:].max() < 0.2
     again = decoder.tell_style(task.model.codec, STYLE_DIM, settings.fine_width)
     assert torch.equal(again.flat.weight, task.model.codec.flat.weight)
+
+
+def test_gates_learn_styles_as_a_look_reader_pulls_them(settings, tmp_path):
+    torch.manual_seed(0)
+    reader = LookReader((("photo", ("photo",)), ("paint", ("oil",))), STYLE_DIM)
+    reader.means.copy_(torch.randn(2, STYLE_DIM))
+    reader.save_pretrained(tmp_path / "reader")
+    task = decoder.DecoderTask(settings)
+    style = torch.randn(3, STYLE_DIM)
+    assert task._ways_to_give(style, [0, 1, 2])[0] is style
+    task.settings = replace(settings, look_reader=tmp_path / "reader")
+    plain, settled = task._ways_to_give(style, [0, 1, 2])
+    shown = to_pixels([task.generator.data.picture(index) for index in range(3)])
+    torch.testing.assert_close(settled, reader.eval().settle(style, shown))
+    assert (plain - settled).abs().max() > 0.1
+    decoder.DecoderTask(replace(task.settings, flat=("photo",)))
 
 
 def test_a_record_names_one_look_or_none():

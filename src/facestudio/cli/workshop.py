@@ -96,6 +96,7 @@ _add_trainer("codec", "the codec between pictures and latents")
 _add_trainer("encoder", "the identity encoder")
 _add_trainer("decoder", "the decoder of the codec for the generator it serves")
 _add_trainer("reader", "what tells whether a picture shows what was asked for")
+_add_trainer("look", "what knows the look of a style picture")
 
 
 @train_app.command()

@@ -75,7 +75,7 @@ def add_style(
     if adapter is None or parts.image_towers is None:
         raise _no_adapter(parts, "style picture", "give words alone", "ip-adapter")
     assert scene.style is not None
-    vector = parts.style_vector(scene.style).to(words)  # (1, style_dim)
+    vector = parts.style_vector(scene.style, scene.shown).to(words)  # (1, style_dim)
     tokens = _project(adapter, vector, words, cfg).expand(-1, sets, -1, -1)
     return AddedTokens(tokens, (weight,) * sets, adapter.layers(parts.unet))
 

@@ -9,6 +9,7 @@ from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
 
 from facestudio.codec.patch import PatchCodec
 from facestudio.encoders.image_towers import ImageTowers
+from facestudio.encoders.looks import LookReader
 from facestudio.encoders.text_towers import TextTowers
 from facestudio.errors import MissingWeights
 from facestudio.faces.detect import DlibDetector
@@ -33,6 +34,7 @@ class AssembleSettings:
     towers: Path
     identity: str  # an encoder's folder, or "dlib"
     prior: Path | None = None
+    look_reader: Path | None = None
     words: bool = True  # false: a model that takes no words, without text towers and prior
     half: bool = True  # store weights as fp16
     config: PipelineConfig = field(default_factory=PipelineConfig)
@@ -44,7 +46,8 @@ def assemble(settings: AssembleSettings, folder: Path) -> FaceStudioPipeline:
     Raises MissingWeights naming the folder of a part that is absent, BadModel where parts do not
     fit together.
     """
-    places = (settings.generator, settings.codec, settings.towers, settings.prior)
+    reader = settings.look_reader
+    places = (settings.generator, settings.codec, settings.towers, settings.prior, reader)
     for place in places:
         if place is not None and not place.is_dir():
             raise MissingWeights(
@@ -66,6 +69,7 @@ def assemble(settings: AssembleSettings, folder: Path) -> FaceStudioPipeline:
         text_towers=TextTowers.load(settings.towers) if words else None,
         prior=EmbeddingPrior.from_pretrained(settings.prior) if words and settings.prior else None,
         config=settings.config,
+        look_reader=LookReader.from_pretrained(reader) if reader else None,
     )
     pipe.save_pretrained(folder, half=settings.half)
     return FaceStudioPipeline.from_pretrained(folder)

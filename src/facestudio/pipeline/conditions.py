@@ -13,7 +13,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Generator, Tensor
 
 from facestudio.errors import MissingWeights
@@ -51,7 +50,7 @@ def make_context(
     assert request.alpha is not None
     count, generators = len(generators), condition_generators(generators)
     e_f, maps = tell_people(people, parts)
-    e_h = look(parts, scene.style, count) if request.alpha > 0 else None
+    e_h = look(parts, scene, count) if request.alpha > 0 else None
     e_T = None  # noqa: N806
     if request.alpha < 1:
         e_T = imagined.prompt if imagined else imagine(parts, request.prompt, generators)  # noqa: N806
@@ -115,10 +114,10 @@ def split_embeddings(told: Tensor, parts: Parts) -> tuple[Tensor, Tensor | None]
     return e_f, rest.unflatten(1, (parts.map_features, cells, cells))
 
 
-def look(parts: Parts, style: Image.Image | None, count: int) -> Tensor:
-    """e_h (count, style_dim) of a style picture whose face is hidden."""
-    assert style is not None
-    return parts.style_vector(style).expand(count, -1)
+def look(parts: Parts, scene: Scene, count: int) -> Tensor:
+    """e_h (count, style_dim) of a scene's style picture, whose face is hidden."""
+    assert scene.style is not None
+    return parts.style_vector(scene.style, scene.shown).expand(count, -1)
 
 
 def imagine(parts: Parts, text: str | None, generators: Sequence[Generator]) -> Tensor:

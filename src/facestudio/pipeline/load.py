@@ -1,7 +1,7 @@
 """A model folder in diffusers' form <-> the parts of a pipeline.
 
     model_index.json      {part: [module, class]}, and the config of the model as a whole
-    unet/  scheduler/  guidance/  prior/  codec/ or vae/       as diffusers writes each
+    unet/  scheduler/  guidance/  prior/  look_reader/  codec/ or vae/   as diffusers writes each
     image_encoder_0/ …  text_encoder_0/ …  tokenizer/          as transformers writes each
     identity.json         the identity encoder, its licence and calibration
 
@@ -54,13 +54,13 @@ __all__ = [
 ]
 
 # part of the pipeline: its name in the index and, for most, its folder
-FOLDERS = {"unet": "unet", "scheduler": "scheduler", "guidance": "guidance", "prior": "prior"}
+FOLDERS = {part: part for part in ("unet", "scheduler", "guidance", "prior", "look_reader")}
 TOWERS = {"image_towers": "image_encoder", "text_towers": "text_encoder"}
-OPTIONAL = ("prior", "text_towers")
+OPTIONAL = ("prior", "text_towers", "look_reader")
 STREAMED = ("UNet2DConditionModel", "MappedUNet", "AutoencoderKL", "AdapterGuidance")
 PACKED = STREAMED[:3]
 VAE_CONFIG = "config.json"
-KEEPS_FP32 = ("HybridGuidance", "EmbeddingPrior", "PatchCodec")
+KEEPS_FP32 = ("HybridGuidance", "EmbeddingPrior", "PatchCodec", "LookReader")
 
 
 def load_parts(

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Generator, Tensor, nn
 
 from facestudio.encoders.late import LateEncoder
+from facestudio.encoders.looks import LookReader
 from facestudio.errors import BadModel
 from facestudio.faces.detect import Detector
 from facestudio.faces.embed import IdentityEncoder
@@ -78,7 +79,8 @@ class PipelineConfig:
     name: shown and recorded. hide_margin: of the ellipse over a style picture's face, as in
     training; 0 hides nothing. portrait: style and start pictures of one person are framed around
     the face, as in training, and several people get room for a portrait each. guidance_scale,
-    num_inference_steps: used where a call gives none. prior_steps, prior_guidance: of the prior
+    num_inference_steps: used where a call gives none. time_shift: over 1 for more of a run's steps
+    at much noise (`denoise.shift_times`). prior_steps, prior_guidance: of the prior
     that turns words into a style; guidance over 1 follows the words more closely. speed: what its
     runs may leave out.
     """
@@ -88,6 +90,7 @@ class PipelineConfig:
     portrait: bool = False
     guidance_scale: float = 3.0
     num_inference_steps: int = 25
+    time_shift: float = 1.0
     prior_steps: int = 8
     prior_guidance: float = 1.0
     speed: SpeedSettings = EXACT
@@ -98,6 +101,8 @@ class Parts:
 
     unet, scheduler: diffusers'. codec: PatchCodec, KLCodec or LateCodec. text_towers and prior are
     None in a model that takes no words, image_towers in one that takes no style picture.
+    look_reader: pulls the style of a picture towards the mean of its look, where there is one; set
+    it to None to have styles as the towers give them.
     controlnet: set it to diffusers' ControlNetModel, or MultiControlNetModel, to give control
     pictures in calls; it is not saved with the model. embed_cache: what the encoders made of the
     last pictures; put EmbedCache(0) there to keep nothing.
@@ -116,6 +121,7 @@ class Parts:
         text_towers: TextEncoder | None = None,
         prior: Prior | None = None,
         config: PipelineConfig | None = None,
+        look_reader: LookReader | None = None,
     ) -> None:
         self.unet = unet
         self.codec = codec
@@ -126,6 +132,7 @@ class Parts:
         self.detector = detector
         self.text_towers = text_towers
         self.prior = prior
+        self.look_reader = look_reader
         self.controlnet: nn.Module | None = None
         self.config = config or PipelineConfig()
         self.embed_cache = EmbedCache()
@@ -168,13 +175,18 @@ class Parts:
         """How many numbers of a face map each position of the U-Net's input takes; 0: no map."""
         return int(self.unet.config.in_channels) - self.codec.channels
 
-    def style_vector(self, style: Image.Image) -> Tensor:
-        """The image towers' vector (1, embed_dim) of a picture, kept for the next call."""
-        towers, like = self.image_towers, self.like
+    def style_vector(self, style: Image.Image, shown: Image.Image | None = None) -> Tensor:
+        """The image towers' vector (1, embed_dim) of a picture, kept for the next call.
+
+        shown: the picture by which its look is told, if that is another: the one with its faces.
+        """
+        towers, reader, like = self.image_towers, self.look_reader, self.like
         assert towers is not None
-        key = ("style", hash_picture(style), like.dtype, like.device)
-        make = partial(_embed_picture, towers, style, like)
-        return self.embed_cache.get(key, (towers,), make)
+        shown = style if shown is None else shown
+        seen = (style,) if reader is None else (style, shown)
+        key = ("style", *map(hash_picture, seen), like.dtype, like.device)
+        make = partial(_embed_picture, towers, reader, style, shown, like)
+        return self.embed_cache.get(key, (towers, reader), make)
 
     def word_tokens(self, texts: Sequence[str]) -> Tensor:
         """The text encoder's output for texts, kept for the next call."""
@@ -222,8 +234,15 @@ class Parts:
         return self
 
 
-def _embed_picture(towers: ImageEncoder, picture: Image.Image, like: Tensor) -> Tensor:
-    return towers(to_pixels(picture).to(like)).to(like)
+def _embed_picture(
+    towers: ImageEncoder,
+    reader: LookReader | None,
+    style: Image.Image,
+    shown: Image.Image,
+    like: Tensor,
+) -> Tensor:
+    vector = towers(to_pixels(style).to(like)).to(like)
+    return vector if reader is None else reader.settle(vector, to_pixels(shown))
 
 
 def check_fit(parts: Parts) -> None:
@@ -243,6 +262,9 @@ def check_fit(parts: Parts) -> None:
         words = parts.text_towers.text_dim if parts.text_towers else 0
         pairs.append(("text encoder's text_dim", words, "width", guidance.width))
         guidance.check_layers(parts.unet)
+    if parts.look_reader is not None:
+        told = parts.look_reader.means.shape[1]
+        pairs.append(("look reader's style_dim", told, "style_dim", guidance.style_dim))
     for name, given, wanted, value in pairs:
         if given != value:
             raise BadModel(

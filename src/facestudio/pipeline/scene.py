@@ -26,6 +26,7 @@ class Scene:
     """What the call's pictures give.
 
     style: the style picture with its faces hidden, as in training, of the size to be drawn.
+    shown: the style picture as it was given, of that size, not framed anew: its texture counts.
     canvas: the picture whose latents the run starts from or holds on to: image, else style.
     regions: one per person, given or found; masks: the same at the latent's size, float32
     (P, h, w) of 0 and 1, no two overlapping. None: no regions.
@@ -35,6 +36,7 @@ class Scene:
     canvas: Image.Image | None
     regions: tuple[Region, ...] | None
     masks: np.ndarray | None
+    shown: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def read_scene(
         canvas=cover(framed.image, width, height) if framed else None,
         regions=regions,
         masks=masks,
+        shown=cover(read_picture(request.style), width, height) if request.style else None,
     )
 
 

@@ -12,7 +12,7 @@ judged by whether it is seen. The encoder stays as it is, so that latents stay v
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from facestudio.codec.patch import PatchCodec
 from facestudio.data.develop import to_pixels
 from facestudio.data.labels import PHOTO, style_of
+from facestudio.encoders.looks import LookReader
 from facestudio.settings import to_dict
 from facestudio.training.checkpoints import complete_checkpoints
 from facestudio.training.critic import (
@@ -44,6 +45,7 @@ from facestudio.training.wishes import WishSettings
 
 GATE_PICTURES = 4000  # that say which styles have colours, and which flat parts
 FLAT_PENALTY = 1e-4
+READER_BATCH = 100
 COLOURLESS = 0.75  # levels of 255 from grey on average, at most
 FAINT = 0.02  # detail that nobody sees, on pixels in -1...1
 
@@ -72,6 +74,7 @@ class Settings:
     tone_weight: float = 0.0  # of how light and dark are shared out, wherever they lie
     fine_width: int = 24  # channels of the decoder's layers at the picture's size
     flat: tuple[str, ...] = ()  # words of records' `style`: looks whose flat parts have no mottle
+    look_reader: Path | None = None  # export of `train look`, by which styles are pulled in use
     map_weight: float = 0.5  # of the critic's inner maps
     critic_weight: float = 0.5  # how hard it pulls, over all else but its maps
     critic_width: int = 48
@@ -165,7 +168,22 @@ class DecoderTask:
             known = torch.tensor([look is not None for look in looks])
             holds = torch.tensor([look in self.settings.flat for look in looks])
             counts = torch.tensor([numbers[look] ** -0.5 for look in looks])
-            flat.fit(style[given][known], holds[known], FLAT_PENALTY, counts[known])
+            ways = self._ways_to_give(style[given], indices)
+            known, holds, counts = (each.repeat(len(ways)) for each in (known, holds, counts))
+            flat.fit(torch.cat(ways)[known], holds[known], FLAT_PENALTY, counts[known])
+
+    @torch.no_grad()
+    def _ways_to_give(self, style: Tensor, indices: Sequence[int]) -> list[Tensor]:
+        """Return styles (N, S) as they are, and as a look reader pulls those of pictures."""
+        if self.settings.look_reader is None:
+            return [style]
+        reader = LookReader.from_pretrained(self.settings.look_reader).eval()
+        settled = []
+        for start in range(0, len(indices), READER_BATCH):
+            chosen = slice(start, start + READER_BATCH)
+            shown = to_pixels([self.generator.data.picture(i) for i in indices[chosen]])
+            settled.append(reader.settle(style[chosen], shown))
+        return [style, torch.cat(settled)]
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """Return what the generator needs, pixels (B, 3, H, W), and which latents are `exact`."""

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,11 +24,11 @@ from torch.nn import functional as F
 from facestudio.data.develop import to_pixels
 from facestudio.data.labels import holds, style_of
 from facestudio.data.shards import PreparedSet
+from facestudio.encoders.looks import Styles, TextureNetwork
 from facestudio.errors import BadOption
 from facestudio.settings import to_dict
 from facestudio.training.loop import LoopSettings, Report, train_task
 
-GROUPS = 8
 GRID = 4  # cells a side, where attributes are looked for
 UNKNOWN = -1
 SHIFT_PX = 4
@@ -54,7 +53,7 @@ class Settings:
     held_out: tuple[str, ...] = ("test", "val")
 
 
-class PortraitReader(ModelMixin, ConfigMixin):
+class PortraitReader(TextureNetwork):
     """Scores (B, styles) and (B, attributes) of portraits (B, 3, H, W) in -1...1.
 
     The largest style score wins; attributes hold over 0. styles: each a name and the words of
@@ -64,53 +63,22 @@ class PortraitReader(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        styles: Sequence[tuple[str, Sequence[str]]],
+        styles: Styles,
         attributes: Sequence[str],
         width: int = 32,
     ) -> None:
         super().__init__()
         self.words_of = {name: tuple(words) for name, words in styles}
         self.styles, self.attributes = tuple(self.words_of), tuple(attributes)
-        widths = (width, 2 * width, 3 * width, 5 * width)
-        self.stem = nn.Conv2d(3, width, 5, stride=2, padding=2)
-        stages: list[nn.Module] = []
-        inner = width
-        for number, outer in enumerate(widths):
-            stages.append(ReaderStage(inner, outer, stride=1 if number == 0 else 2))
-            inner = outer
-        self.stages = nn.ModuleList(stages)
-        self.look = nn.Linear(2 * sum(widths), len(self.styles))
+        numbers, last = self.build_layers(width)
+        self.look = nn.Linear(numbers, len(self.styles))
         self.seen = nn.Sequential(
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(GRID**2 * widths[-1], len(self.attributes))
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(GRID**2 * last, len(self.attributes))
         )
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        x, told = self.stem(pixels), []
-        for stage in self.stages:
-            x = stage(x)
-            told += [x.mean((2, 3)), (x.var((2, 3)) + 1e-4).sqrt()]
-        return self.look(torch.cat(told, dim=1)), self.seen(F.adaptive_avg_pool2d(x, GRID))
-
-
-class ReaderStage(nn.Module):
-    """A convolution, which may halve the sides, and a residual block."""
-
-    def __init__(self, inner: int, outer: int, stride: int) -> None:
-        super().__init__()
-        self.enter = nn.Sequential(
-            nn.Conv2d(inner, outer, 3, stride, padding=1), nn.GroupNorm(GROUPS, outer), nn.SiLU()
-        )
-        self.block = nn.Sequential(
-            nn.Conv2d(outer, outer, 3, padding=1),
-            nn.GroupNorm(GROUPS, outer),
-            nn.SiLU(),
-            nn.Conv2d(outer, outer, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, h, w) -> (B, outer, h / stride, w / stride)."""
-        x = self.enter(x)
-        return F.silu(x + self.block(x))
+        texture, last = self.see(pixels)
+        return self.look(texture), self.seen(F.adaptive_avg_pool2d(last, GRID))
 
 
 class ReaderTask:
@@ -149,7 +117,7 @@ class ReaderTask:
         rows = [rng.choice(self._group(rng, kind)) for kind in kinds]
         pixels = to_pixels([self.data.picture(int(row)) for row in rows])
         return {
-            "pixels": vary(pixels, self.settings, rng),
+            "pixels": vary(pixels, self.settings.softened, self.settings.grain, rng),
             "style": torch.from_numpy(self.style[rows]),
             "attributes": torch.from_numpy(self.attributes[rows]),
         }
@@ -193,7 +161,9 @@ def attributes_of(
     return found
 
 
-def vary(pixels: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:
+def vary(
+    pixels: Tensor, softened: tuple[float, float], grain: float, rng: np.random.Generator
+) -> Tensor:
     """Pictures (B, 3, H, W) mirrored, shifted, softened and grained, each by chance."""
     varied = []
     for picture in pixels:
@@ -202,9 +172,9 @@ def vary(pixels: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor
         down, right = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2).tolist()
         picture = picture.roll((down, right), (1, 2))
         if rng.random() < 0.6:
-            picture = soften(picture, rng.uniform(*settings.softened))
+            picture = soften(picture, rng.uniform(*softened))
         varied.append(picture)
-    strength = settings.grain * rng.random((len(pixels), 1, 1, 1), np.float32)
+    strength = grain * rng.random((len(pixels), 1, 1, 1), np.float32)
     noise = strength * rng.standard_normal(tuple(pixels.shape), np.float32)
     return (torch.stack(varied) + torch.from_numpy(noise)).clamp(-1, 1)
 
