@@ -13,6 +13,7 @@ from facestudio.pipeline.denoise import (
     plan_steps,
     predict,
     saying_what_would_fit,
+    shift_times,
     start_run,
 )
 
@@ -175,6 +176,36 @@ def test_held_positions_have_each_steps_noise(unet):
     start = start_run(scheduler, 4, noise, None, None)
     known = [clean + sigma * noise for sigma in start.scheduler.sigmas[1:]]
     torch.testing.assert_close(torch.cat(seen), torch.cat(known))
+
+
+def test_shifted_times_hold_more_noise():
+    plain, shifted = (make_scheduler(timestep_spacing="trailing") for _ in range(2))
+    for scheduler in (plain, shifted):
+        scheduler.set_timesteps(2)
+    shift_times(shifted, 2.0)
+    assert plain.timesteps.tolist() == [99, 49]
+    assert shifted.timesteps.tolist() == [99, 66]  # 1/2 becomes 2/3
+    kept = plain.alphas_cumprod[66]
+    assert float(shifted.sigmas[1]) == pytest.approx(float(((1 - kept) / kept).sqrt()), rel=1e-5)
+    torch.testing.assert_close(shifted.sigmas[[0, 2]], plain.sigmas[[0, 2]])
+    assert shifted.timesteps.dtype == plain.timesteps.dtype
+    assert shifted.sigmas.dtype == plain.sigmas.dtype
+    shift_times(plain, 1.0)
+    assert plain.timesteps.tolist() == [99, 49]
+
+
+def test_a_run_from_noise_is_shifted_and_one_from_a_picture_is_not(unet):
+    noise = draw(seeds(1))
+    plain = start_run(make_scheduler(), 4, noise, None, None)
+    shifted = start_run(make_scheduler(), 4, noise, None, None, time_shift=3.0)
+    assert (shifted.timesteps >= plain.timesteps).all()
+    assert (shifted.timesteps > plain.timesteps).any()
+    runs = [start_run(make_scheduler(), 4, noise, noise, 0.5, shift) for shift in (1.0, 3.0)]
+    torch.testing.assert_close(*[each.timesteps for each in runs])
+    latents = denoise(unet, shifted, make_context(1), 1.0, seeds(1))
+    assert latents.isfinite().all()
+    ddim = [start_run(make_scheduler("DDIMScheduler"), 4, noise, None, None, s) for s in (1.0, 3.0)]
+    torch.testing.assert_close(*[each.timesteps for each in ddim])
 
 
 def test_the_callback_sees_every_step_and_may_change_it(unet):

@@ -62,15 +62,23 @@ def draw_noise(shape: Sequence[int], generators: Sequence[Generator], like: Tens
 
 
 def start_run(
-    scheduler: Any, steps: int, noise: Tensor, clean: Tensor | None, strength: float | None
+    scheduler: Any,
+    steps: int,
+    noise: Tensor,
+    clean: Tensor | None,
+    strength: float | None,
+    time_shift: float = 1.0,
 ) -> Start:
     """The start of a run: from noise alone, or from `clean` latents noised by `strength`.
 
-    strength in 0...1 is the share of the steps that are taken, as in diffusers.
+    strength in 0...1 is the share of the steps that are taken, as in diffusers. time_shift: see
+    `shift_times`; a run that starts from a picture keeps the scheduler's own times.
     """
     scheduler = copy.deepcopy(scheduler)
     planned, taken = plan_steps(steps, strength)
     scheduler.set_timesteps(planned, device=noise.device)
+    if strength is None:
+        shift_times(scheduler, time_shift)
     first = (planned - taken) * scheduler.order
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
@@ -79,6 +87,25 @@ def start_run(
         return Start(scheduler, noise * scheduler.init_noise_sigma, timesteps)
     at = timesteps[:1].expand(len(noise))
     return Start(scheduler, scheduler.add_noise(clean.expand_as(noise), noise, at), timesteps)
+
+
+def shift_times(scheduler: Any, shift: float) -> None:
+    """Move the times of a planned run towards more noise, for a shift over 1; in place.
+
+    A share t of all noise becomes shift t / (1 + (shift - 1) t): for few steps, which so spend more
+    of the way where the picture is made out. Source: Esser et al., Scaling Rectified Flow
+    Transformers (arXiv 2403.03206), section 5.3.2. Only for schedulers that count noise in sigmas,
+    one a step; others keep their times.
+    """
+    sigmas, times = getattr(scheduler, "sigmas", None), scheduler.timesteps
+    if shift == 1 or sigmas is None or len(sigmas) != len(times) + 1:
+        return
+    kept = scheduler.alphas_cumprod.double()
+    all_sigmas = ((1 - kept) / kept).sqrt()
+    share = (times.double() + 1) / len(kept)
+    moved = (share * shift / (1 + (shift - 1) * share) * len(kept) - 1).round()
+    scheduler.timesteps = moved.to(times)
+    scheduler.sigmas = torch.cat([all_sigmas.to(sigmas)[moved.long().cpu()], sigmas[-1:]])
 
 
 def plan_steps(steps: int, strength: float | None) -> tuple[int, int]:

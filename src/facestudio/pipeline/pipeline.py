@@ -243,7 +243,8 @@ class FaceStudioPipeline(Parts):
         if clean is not None and request.background == "fixed" and scene.masks is not None:
             free = torch.from_numpy(scene.masks).to(noise.device).amax(0)  # (h, w)
             hold = Hold(clean.expand_as(noise), noise, free)
-        start = start_run(self.scheduler, steps, noise, clean, request.strength)
+        shift = self.config.time_shift
+        start = start_run(self.scheduler, steps, noise, clean, request.strength, shift)
         on_step_end = self._adapt(request.callback_on_step_end)
         speed = read_speed(request.speed)
         reusing = reuse(self.unet, speed, len(start.timesteps))
