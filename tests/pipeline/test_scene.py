@@ -202,3 +202,11 @@ def test_several_people_in_squares_start_from_portraits_side_by_side(astronaut, 
     assert face.width > 512 / 3
     np.testing.assert_array_equal(np.asarray(whole), np.asarray(cover(couple, 64, 32)))
     assert frame_portraits(astronaut, detector, 32, 2) is None
+
+
+def test_a_style_may_be_an_array(picture, seeing):
+    array = np.asarray(picture(1))
+    scenes = [read(make_request(style=style), seeing()) for style in (picture(1), array)]
+    for name in ("style", "shown", "canvas"):
+        one, two = (np.asarray(getattr(scene, name)) for scene in scenes)
+        np.testing.assert_array_equal(one, two)

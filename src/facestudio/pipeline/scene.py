@@ -62,9 +62,10 @@ def read_scene(
     """
     height, width = request.frame
     around_face = portrait and height == width and not request.by_region
+    shown = None if request.style is None else read_picture(request.style)
     style, image = (
         None if source is None else _frame(source, detector, height, width, around_face)
-        for source in (request.style, request.image)
+        for source in (shown, request.image)
     )
     if request.image is not None and portrait and _in_squares(request):
         image = frame_portraits(request.image, detector, height, len(request.people)) or image
@@ -76,7 +77,7 @@ def read_scene(
         canvas=cover(framed.image, width, height) if framed else None,
         regions=regions,
         masks=masks,
-        shown=cover(read_picture(request.style), width, height) if request.style else None,
+        shown=None if shown is None else cover(shown, width, height),
     )
 
 
