@@ -183,10 +183,13 @@ class Parts:
         towers, reader, like = self.image_towers, self.look_reader, self.like
         assert towers is not None
         shown = style if shown is None else shown
-        seen = (style,) if reader is None else (style, shown)
+        seen: tuple[Image.Image, ...] = (style,)
+        makers: tuple[Any, ...] = (towers,)
+        if reader is not None:
+            seen, makers = (style, shown), (towers, reader)
         key = ("style", *map(hash_picture, seen), like.dtype, like.device)
         make = partial(_embed_picture, towers, reader, style, shown, like)
-        return self.embed_cache.get(key, (towers, reader), make)
+        return self.embed_cache.get(key, makers, make)
 
     def word_tokens(self, texts: Sequence[str]) -> Tensor:
         """The text encoder's output for texts, kept for the next call."""
