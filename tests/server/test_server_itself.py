@@ -45,7 +45,7 @@ def test_a_model_that_does_not_load_is_told(settings):
 def test_models_tell_what_they_allow(caller):
     (model,) = caller.get("/v1/models").json()["models"]
     assert (model["name"], model["encoder"], model["height"]) == ("tiny", "tiny@1", 32)
-    assert (model["takes_words"], model["num_inference_steps"]) == (True, 2)
+    assert (model["takes_words"], model["num_inference_steps"]) == (True, 3)
 
 
 def test_figures_count_requests_jobs_and_batches(caller, photo):
